@@ -1,0 +1,219 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package catalog is the registry's knowledge about content: which blobs,
+// manifests and tags a name has, and which uploads are under way. It does not
+// know who may do what, nor how bytes are stored.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+var (
+	// ErrNameUnknown: the name has no content.
+	ErrNameUnknown = errors.New("name unknown")
+	// ErrBlobUnknown: the name does not link the blob.
+	ErrBlobUnknown = errors.New("blob unknown")
+	// ErrBlobInUse: a manifest of the name references the blob.
+	ErrBlobInUse = errors.New("blob is referenced by a manifest")
+	// ErrManifestUnknown: the name has no such tag or manifest.
+	ErrManifestUnknown = errors.New("manifest unknown")
+	// ErrManifestInUse: an index of the name references the manifest.
+	ErrManifestInUse = errors.New("manifest is referenced by an index")
+	// ErrUploadUnknown: no such upload for this name and actor.
+	ErrUploadUnknown = errors.New("upload unknown")
+	// ErrUploadConflict: the upload moved on since it was read.
+	ErrUploadConflict = errors.New("upload was continued elsewhere")
+	// ErrNoSpace: the database has no room left.
+	ErrNoSpace = errors.New("no space left in the catalog")
+)
+
+// MissingError lists what a manifest refers to and its name does not have.
+type MissingError struct {
+	Blobs     []ref.Digest
+	Manifests []ref.Digest
+}
+
+func (e *MissingError) Error() string {
+	var parts []string
+	for _, d := range e.Blobs {
+		parts = append(parts, "blob "+string(d))
+	}
+	for _, d := range e.Manifests {
+		parts = append(parts, "manifest "+string(d))
+	}
+	return fmt.Sprintf("not in this name: %s", strings.Join(parts, ", "))
+}
+
+// Blob is a stored blob.
+type Blob struct {
+	Digest ref.Digest
+	Size   int64
+	// Key of its object; empty when Content holds the bytes.
+	Key string
+	// Content of a small blob; nil when the bytes are an object.
+	Content []byte
+}
+
+// Upload is a blob upload that is under way. Its progress is whatever the code
+// that moves the bytes needs to go on.
+type Upload struct {
+	ID    string
+	Name  ref.Name
+	Actor string
+	// StartedAt is when the upload began.
+	StartedAt time.Time
+	Progress
+}
+
+// Progress is how far an upload is.
+type Progress struct {
+	// Offset is the number of bytes received; it is what concurrent writers
+	// compare and set.
+	Offset int64
+	// Algorithm the bytes are hashed with, and the hash's midstate.
+	Algorithm ref.Algorithm
+	Hash      []byte
+	// Inline holds the bytes while they are few; else Key and State belong to
+	// the blob store.
+	Inline []byte
+	Key    string
+	State  []byte
+}
+
+// Manifest is an image manifest, an index, or their Docker forms.
+type Manifest struct {
+	Digest    ref.Digest
+	MediaType string
+	Content   []byte
+	// ArtifactType as a referrers descriptor shows it.
+	ArtifactType string
+	Annotations  map[string]string
+	// Subject that this manifest refers to; empty without one. It need not exist.
+	Subject ref.Digest
+	// Blobs are the config and the layers; Manifests are an index's children.
+	Blobs     []ref.Digest
+	Manifests []ref.Digest
+}
+
+// Descriptor is a manifest without its content.
+type Descriptor struct {
+	Digest       ref.Digest
+	MediaType    string
+	Size         int64
+	ArtifactType string
+	Annotations  map[string]string
+}
+
+// Blobs are a name's blobs. Only an upload or a mount links a blob to a name.
+type Blobs interface {
+	// Blob returns ErrBlobUnknown unless name links the digest. A blob that is
+	// due for review is given another grace period.
+	Blob(ctx context.Context, name ref.Name, digest ref.Digest) (Blob, error)
+	// Mount links to name a blob that from links; else ErrBlobUnknown.
+	Mount(ctx context.Context, name ref.Name, digest ref.Digest, from ref.Name) error
+	// Links lists at most limit names that link the digest.
+	Links(ctx context.Context, digest ref.Digest, limit int) ([]ref.Name, error)
+	// DeleteBlob removes the link: ErrBlobUnknown, ErrBlobInUse.
+	DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest) error
+}
+
+// Uploads are the uploads that are under way.
+type Uploads interface {
+	// StartUpload stores a new upload. It may be lost in a crash of the machine.
+	StartUpload(ctx context.Context, u Upload) error
+	// Upload returns ErrUploadUnknown unless id, name and actor all match.
+	Upload(ctx context.Context, id string, name ref.Name, actor string) (Upload, error)
+	// SaveUpload replaces the progress if the stored offset and key are still
+	// those of from: ErrUploadConflict, ErrUploadUnknown.
+	SaveUpload(ctx context.Context, id string, from, to Progress) error
+	// FinishUpload records the blob, links it to the upload's name and removes
+	// the upload, durably and at once, if its offset and key are those of from.
+	// A digest that is stored already keeps its bytes: then discard is the key
+	// of the new object, which nobody needs.
+	FinishUpload(ctx context.Context, id string, from Progress, b Blob) (discard string, err error)
+	// PutBlob is FinishUpload for a blob that came in one request.
+	PutBlob(ctx context.Context, name ref.Name, b Blob) (discard string, err error)
+	// CancelUpload removes the upload and returns the key of its object.
+	CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (discard string, err error)
+}
+
+// Manifests are a name's manifests and tags.
+type Manifests interface {
+	// PutManifest stores m in name and points the tags at it, durably and at
+	// once. What m refers to must be in name: else a *MissingError.
+	PutManifest(ctx context.Context, name ref.Name, m Manifest, tags []ref.Tag) error
+	// ResolveTag returns what a tag points at, or ErrManifestUnknown.
+	ResolveTag(ctx context.Context, name ref.Name, tag ref.Tag) (Descriptor, error)
+	// Manifest returns ErrManifestUnknown when name lacks the digest.
+	Manifest(ctx context.Context, name ref.Name, digest ref.Digest) (Manifest, error)
+	// DeleteManifest removes a manifest and the tags that point at it:
+	// ErrManifestUnknown, ErrManifestInUse.
+	DeleteManifest(ctx context.Context, name ref.Name, digest ref.Digest) error
+	// DeleteTag removes a tag alone: ErrManifestUnknown.
+	DeleteTag(ctx context.Context, name ref.Name, tag ref.Tag) error
+}
+
+// Listings are range scans in byte order: at most limit entries behind last.
+type Listings interface {
+	// Tags returns ErrNameUnknown for a name without content.
+	Tags(ctx context.Context, name ref.Name, last string, limit int) ([]ref.Tag, error)
+	// Names with at least one manifest.
+	Names(ctx context.Context, last string, limit int) ([]ref.Name, error)
+	// Referrers of a subject by digest, of one artifact type unless it is empty.
+	Referrers(ctx context.Context, name ref.Name, subject ref.Digest, artifactType string, last ref.Digest, limit int) ([]Descriptor, error)
+}
+
+// Upkeep is what removes what nobody refers to. Content that lost its last
+// reference is queued, reviewed after a grace period, and its bytes are deleted
+// after a further delay.
+type Upkeep interface {
+	// DropExpiredUploads removes at most limit uploads begun before the instant
+	// and queues their objects for deletion; it returns their number.
+	DropExpiredUploads(ctx context.Context, before time.Time, limit int) (int, error)
+	// Review looks at at most limit due entries of the queue: a link that no
+	// manifest of its name uses is removed, and a blob without links is
+	// forgotten and its object queued for deletion.
+	Review(ctx context.Context, limit int) (int, error)
+	// DueDeletions lists at most limit keys whose deletion is due.
+	DueDeletions(ctx context.Context, limit int) ([]string, error)
+	// DeletionsDone forgets keys whose objects are gone.
+	DeletionsDone(ctx context.Context, keys []string) error
+	// Unreferenced returns those keys that neither a blob, an upload nor a
+	// queued deletion has.
+	Unreferenced(ctx context.Context, keys []string) ([]string, error)
+	// Purge removes all content of OWNER/REPOSITORY and remembers the id, so
+	// that a second call with it does nothing.
+	Purge(ctx context.Context, id, repository string) error
+	// Purged reports those of ids that Purge has done.
+	Purged(ctx context.Context, ids []string) ([]string, error)
+}
+
+// Store is a catalog's whole persistence: whole operations, each of them atomic.
+// It is safe for concurrent use. Mutations that acknowledge content are durable
+// when they return.
+type Store interface {
+	Blobs
+	Uploads
+	Manifests
+	Listings
+	Upkeep
+	// Epoch numbers the starts of the registry on this database; it is fixed
+	// while the Store is open.
+	Epoch() uint64
+	// UncleanEpochs lists earlier epochs that did not end with Close and have
+	// not been swept; Swept forgets one.
+	UncleanEpochs(ctx context.Context) ([]uint64, error)
+	Swept(ctx context.Context, epoch uint64) error
+	// Ping reports whether the database answers.
+	Ping(ctx context.Context) error
+	// Close ends the epoch cleanly.
+	Close() error
+}

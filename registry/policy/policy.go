@@ -1,0 +1,147 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy turns the objects that people declare into what a registry
+// enforces, and brings it to the registry. Compile is pure; the sources in its
+// subpackages watch Kubernetes or files and publish through Live.
+package policy
+
+import (
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/credential"
+)
+
+// FormatVersion is the version of the Policy document written by this release.
+// A reader refuses another one and any field that it does not know, and keeps
+// the last policy that it understood.
+const FormatVersion = 1
+
+// Policy is everything that a registry needs to decide about requests. It holds
+// hashes, never a token's value or a key.
+type Policy struct {
+	Instance Instance `json:"instance"`
+	// Hosts that the instance answers on.
+	Hosts         Hosts         `json:"hosts"`
+	Support       Support       `json:"support"`
+	AnonymousPull AnonymousPull `json:"anonymousPull"`
+	// Repositories sorted by owner, then name.
+	Repositories []Repository `json:"repositories,omitempty"`
+	// Credentials sorted by ID.
+	Credentials []Credential `json:"credentials,omitempty"`
+	// Purges whose content is to be deleted for good, sorted by ID.
+	Purges []Purge `json:"purges,omitempty"`
+}
+
+// Instance names the PackagesInstance that a policy was compiled from.
+type Instance struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	// UID ties the policy to the data: a registry refuses the policy of
+	// another instance.
+	UID string `json:"uid"`
+}
+
+// Hosts are host names without a port.
+type Hosts struct {
+	// Docker is the name that the Docker registry answers on.
+	Docker string `json:"docker"`
+	// Base is the instance's own name; it equals Docker without subdomain
+	// isolation.
+	Base string `json:"base"`
+	// URL is the registry as clients reach it, without a trailing slash, for
+	// example https://docker.packages.example.com. Token challenges point to it.
+	URL string `json:"url"`
+}
+
+// Support is what the site admin allows of an ecosystem.
+type Support string
+
+// The support modes of GitHub Enterprise Server's packages.
+const (
+	SupportEnabled  Support = "Enabled"
+	SupportReadOnly Support = "ReadOnly"
+	SupportDisabled Support = "Disabled"
+)
+
+// AnonymousPull says whom requests without a credential may read.
+type AnonymousPull string
+
+// The values of AnonymousPull.
+const (
+	AnonymousDeny   AnonymousPull = "Deny"
+	AnonymousPublic AnonymousPull = "PublicRepositories"
+)
+
+// Visibility of a repository, as on GitHub.
+type Visibility string
+
+// The visibilities: the people with a role; any signed-in user; everybody.
+const (
+	Private  Visibility = "Private"
+	Internal Visibility = "Internal"
+	Public   Visibility = "Public"
+)
+
+// Role is a user's permission in a repository. Each includes the one before.
+type Role string
+
+// The roles.
+const (
+	RoleRead  Role = "Read"
+	RoleWrite Role = "Write"
+	RoleAdmin Role = "Admin"
+)
+
+// Scope is what a token may be used for, in GitHub's words.
+type Scope string
+
+// The scopes. ScopeWrite includes ScopeRead.
+const (
+	ScopeRead   Scope = "read:packages"
+	ScopeWrite  Scope = "write:packages"
+	ScopeDelete Scope = "delete:packages"
+)
+
+// Repository is a declared OWNER/REPOSITORY.
+type Repository struct {
+	Owner      string     `json:"owner"`
+	Name       string     `json:"name"`
+	Visibility Visibility `json:"visibility"`
+	// Users with a role of their own, sorted by name. The owner is Admin
+	// without being listed.
+	Users []Member `json:"users,omitempty"`
+}
+
+// Member is a user's role.
+type Member struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+}
+
+// Credential is one accepted value of a token.
+type Credential struct {
+	// ID is credential.ID of the value: public, safe in logs, and different
+	// for every value.
+	ID   string          `json:"id"`
+	Hash credential.Hash `json:"hash"`
+	// Token is the PackagesToken's name, for people who read an audit log.
+	Token  string  `json:"token"`
+	User   string  `json:"user"`
+	Scopes []Scope `json:"scopes"`
+	// Repositories narrows the credential to OWNER/NAME or OWNER/* patterns;
+	// empty does not narrow.
+	Repositories []string `json:"repositories,omitempty"`
+	// NotAfter is the first instant at which the credential is refused; nil
+	// means that it does not expire.
+	NotAfter *time.Time `json:"notAfter,omitempty"`
+}
+
+// Purge asks for the deletion of a repository's content.
+type Purge struct {
+	// ID is the UID of the PackagesRepository that asks, so that a purge is
+	// done once, and never again for a later object of the same name.
+	ID    string `json:"id"`
+	Owner string `json:"owner"`
+	Name  string `json:"name"`
+}
