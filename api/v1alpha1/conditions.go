@@ -1,0 +1,76 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Types of conditions. Ready, Reconciling and Stalled mean what kstatus says:
+// Reconciling and Stalled are present only while they are True.
+const (
+	// ConditionReady is True when what the spec says is in force.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the operator works towards the spec.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when only a person's change can bring progress.
+	ConditionStalled = "Stalled"
+	// ConditionAccepted is True when the object has effect, and False when another
+	// object stands in its way.
+	ConditionAccepted = "Accepted"
+)
+
+// Reasons of conditions of every kind.
+const (
+	// ReasonSucceeded: what the spec says is in force.
+	ReasonSucceeded = "Succeeded"
+	// ReasonAccepted: nothing stands in the object's way.
+	ReasonAccepted = "Accepted"
+	// ReasonProgressing: the operator works towards the spec.
+	ReasonProgressing = "Progressing"
+	// ReasonSuspended: spec.suspend of the instance is true.
+	ReasonSuspended = "Suspended"
+	// ReasonReconcileFailed: the Kubernetes API refused or failed; it is tried
+	// again.
+	ReasonReconcileFailed = "ReconcileFailed"
+)
+
+// Reasons of conditions of a PackagesInstance.
+const (
+	// ReasonHostConflict: an older instance holds one of the hosts.
+	ReasonHostConflict = "HostConflict"
+	// ReasonObjectConflict: an object of a name that the instance needs belongs to
+	// somebody else.
+	ReasonObjectConflict = "ObjectConflict"
+	// ReasonStorageConflict: the volume claim belongs to somebody else, or cannot
+	// become what the spec asks for.
+	ReasonStorageConflict = "StorageConflict"
+	// ReasonPodsNotReady: the registry's pods are not ready.
+	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonPolicyNotServed: the pods do not serve the newest policy yet.
+	ReasonPolicyNotServed = "PolicyNotServed"
+	// ReasonCertificateNotFound: the Secret of exposure.ingress.tls is missing or
+	// holds no certificate.
+	ReasonCertificateNotFound = "CertificateNotFound"
+	// ReasonHostNotCovered: the certificate does not cover every host.
+	ReasonHostNotCovered = "HostNotCovered"
+)
+
+// Reasons of conditions of a PackagesRepository or a PackagesToken.
+const (
+	// ReasonInstanceNotFound: instanceRef names no PackagesInstance.
+	ReasonInstanceNotFound = "InstanceNotFound"
+	// ReasonInstanceNotReady: the instance is not ready.
+	ReasonInstanceNotReady = "InstanceNotReady"
+	// ReasonDuplicateRepository: another object holds the same owner and name.
+	ReasonDuplicateRepository = "DuplicateRepository"
+	// ReasonSecretConflict: the Secret to write belongs to somebody else.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretNotFound: the Secret to read is missing.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretKeyMissing: the Secret to read lacks the key.
+	ReasonSecretKeyMissing = "SecretKeyMissing"
+	// ReasonSecretValueInvalid: the value is too short, too long or not printable.
+	ReasonSecretValueInvalid = "SecretValueInvalid"
+	// ReasonDuplicateValue: another token has the same value, so both are refused.
+	ReasonDuplicateValue = "DuplicateValue"
+	// ReasonExpired: spec.expiresAt has passed.
+	ReasonExpired = "Expired"
+)

@@ -1,0 +1,32 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Labels that the operator puts on what it makes. Watches and caches select by
+// them.
+const (
+	// LabelInstance is on every object made for a PackagesInstance, with its name.
+	LabelInstance = GroupName + "/instance"
+	// LabelToken is on the Secret made for a PackagesToken, with its name.
+	LabelToken = GroupName + "/token"
+)
+
+// Annotations of a token's Secret. The Secret is the record of the token: from
+// them a lost status is restored. Instants are RFC 3339, in UTC.
+const (
+	// AnnotationCredentialID is the id of the value.
+	AnnotationCredentialID = GroupName + "/credential-id"
+	// AnnotationIssuedAt is when the value was made.
+	AnnotationIssuedAt = GroupName + "/issued-at"
+	// AnnotationPreviousHash is the hash of the value before this one, while it
+	// still works.
+	AnnotationPreviousHash = GroupName + "/previous-hash"
+	// AnnotationPreviousNotAfter is the instant from which the value before this
+	// one is refused.
+	AnnotationPreviousNotAfter = GroupName + "/previous-not-after"
+)
+
+// FinalizerData holds an object back until its data is deleted, as
+// deletionPolicy Delete asks.
+const FinalizerData = GroupName + "/data"

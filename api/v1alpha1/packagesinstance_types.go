@@ -1,0 +1,289 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SubdomainIsolation says whether each kind of package has a host of its own.
+// +kubebuilder:validation:Enum=Enabled;Disabled
+type SubdomainIsolation string
+
+const (
+	// SubdomainIsolationEnabled serves the Docker registry at docker.HOSTNAME.
+	SubdomainIsolationEnabled SubdomainIsolation = "Enabled"
+	// SubdomainIsolationDisabled serves the Docker registry at HOSTNAME itself.
+	SubdomainIsolationDisabled SubdomainIsolation = "Disabled"
+)
+
+// SupportMode says how far an instance serves one kind of package.
+// +kubebuilder:validation:Enum=Enabled;ReadOnly;Disabled
+type SupportMode string
+
+const (
+	// SupportEnabled serves downloads, uploads and deletions.
+	SupportEnabled SupportMode = "Enabled"
+	// SupportReadOnly serves downloads and refuses uploads and deletions.
+	SupportReadOnly SupportMode = "ReadOnly"
+	// SupportDisabled serves nothing; what was stored is kept.
+	SupportDisabled SupportMode = "Disabled"
+)
+
+// AnonymousPull says what may be pulled without a token.
+// +kubebuilder:validation:Enum=Deny;PublicRepositories
+type AnonymousPull string
+
+const (
+	// AnonymousPullDeny lets nobody pull without a token.
+	AnonymousPullDeny AnonymousPull = "Deny"
+	// AnonymousPullPublicRepositories lets anybody pull from repositories whose
+	// visibility is Public.
+	AnonymousPullPublicRepositories AnonymousPull = "PublicRepositories"
+)
+
+// PackagesInstanceSpec is the registry that a user wants.
+type PackagesInstanceSpec struct {
+	// hostname is the DNS name of the instance, such as packages.example.com: in
+	// lower case, of at least two labels, with no scheme, port or path. With
+	// subdomainIsolation Enabled the Docker registry is at docker.HOSTNAME, so it
+	// is at most 246 characters long. Changing it moves the registry and keeps
+	// the data.
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=246
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$') && !self.matches('[.][0-9]+$')",message="write a DNS name such as packages.example.com",messageExpression="self.contains('://') ? 'leave out the scheme: write the name alone, such as packages.example.com' : self.contains('/') ? 'leave out the path: write the name alone, such as packages.example.com' : self.contains(':') || self.matches('^[0-9.]+$') ? 'write a DNS name without a port, such as packages.example.com: an IP address has no subdomains' : self.endsWith('.') ? 'leave out the dot at the end' : self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : !self.contains('.') ? 'write a DNS name of at least two labels, such as packages.example.com' : 'write a DNS name such as packages.example.com: lower-case letters, digits and - in labels of at most 63 characters, the last one not a number'"
+	Hostname string `json:"hostname"`
+
+	// subdomainIsolation says whether the Docker registry has a host of its own:
+	// Enabled serves it at docker.HOSTNAME, Disabled at HOSTNAME itself. Switching
+	// it moves the registry and keeps the data.
+	// +optional
+	// +kubebuilder:default=Enabled
+	SubdomainIsolation SubdomainIsolation `json:"subdomainIsolation,omitempty"`
+
+	// docker configures the Docker registry of the instance.
+	// +optional
+	// +kubebuilder:default={}
+	Docker DockerSpec `json:"docker,omitzero"`
+
+	// storage says where packages are kept. Set exactly one kind of storage; the
+	// kind cannot change later.
+	// +required
+	Storage StorageSpec `json:"storage,omitzero"`
+
+	// exposure says how clients outside the cluster reach the instance. Without
+	// it there is a Service only.
+	// +optional
+	Exposure ExposureSpec `json:"exposure,omitzero"`
+
+	// deletionPolicy says what becomes of the stored packages when the instance is
+	// deleted: Retain keeps the volume, and an instance of the same name in the
+	// same namespace takes it up again; Delete deletes it.
+	// +optional
+	// +kubebuilder:default=Retain
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// suspend true stops the operator from acting on this instance. A registry
+	// that runs goes on serving as it was last told.
+	// +optional
+	// +kubebuilder:default=false
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// DockerSpec configures the Docker registry of an instance. Its fields take
+// effect while the registry runs, within a second.
+type DockerSpec struct {
+	// support is Enabled, ReadOnly (downloads work, uploads and deletions are
+	// refused) or Disabled (nothing is served and the packages are kept).
+	// +optional
+	// +kubebuilder:default=Enabled
+	Support SupportMode `json:"support,omitempty"`
+
+	// anonymousPull says what may be pulled without a token: Deny, nothing;
+	// PublicRepositories, the repositories whose visibility is Public.
+	// +optional
+	// +kubebuilder:default=Deny
+	AnonymousPull AnonymousPull `json:"anonymousPull,omitempty"`
+}
+
+// StorageSpec says where packages are kept. Exactly one field is set.
+// +kubebuilder:validation:XValidation:rule="has(self.filesystem)",message="set storage.filesystem, such as filesystem: {size: 20Gi}"
+type StorageSpec struct {
+	// filesystem keeps packages and their metadata on one persistent volume, and
+	// runs one pod.
+	// +optional
+	Filesystem *FilesystemStorage `json:"filesystem,omitempty"`
+}
+
+// FilesystemStorage is one persistent volume.
+// +kubebuilder:validation:XValidation:rule="self.?storageClassName == oldSelf.?storageClassName",fieldPath=".storageClassName",message="storageClassName cannot change",messageExpression="oldSelf.?storageClassName.hasValue() ? 'storageClassName cannot change: keep \"' + oldSelf.storageClassName + '\"' : 'storageClassName cannot change: leave it out, as it was'"
+type FilesystemStorage struct {
+	// size is what to ask of the volume, such as 20Gi; at least 64Mi. It may grow
+	// later, if the storage class can expand volumes, and never shrinks.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0",message="write a size of at least 64Mi, such as 20Gi"
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",message="a volume cannot shrink: keep the size or write a larger one",messageExpression="'a volume cannot shrink: write ' + string(oldSelf) + ' or more'"
+	Size resource.Quantity `json:"size"`
+
+	// storageClassName is the StorageClass of the volume. Without it the cluster's
+	// default class is used; the empty string asks for a volume that has no class.
+	// It cannot change later.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$')",message="write the name of a StorageClass, as kubectl get storageclass shows it"
+	StorageClassName *string `json:"storageClassName,omitempty"`
+}
+
+// ExposureSpec says how clients outside the cluster reach an instance. At most
+// one field is set.
+type ExposureSpec struct {
+	// ingress exposes the instance through an Ingress that the operator makes,
+	// with a rule for every host of the instance.
+	// +optional
+	Ingress *IngressExposure `json:"ingress,omitempty"`
+}
+
+// IngressExposure shapes the Ingress of an instance.
+type IngressExposure struct {
+	// className is the IngressClass that serves the Ingress. Without it the
+	// cluster's default class does.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the name of an IngressClass, as kubectl get ingressclass shows it"
+	ClassName string `json:"className,omitempty"`
+
+	// annotations are put on the Ingress: settings of the ingress controller, such
+	// as how large an upload may be. Names under packages-operator.io/ are the
+	// operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as nginx.ingress.kubernetes.io/proxy-body-size"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('packages-operator.io/'))",message="choose other names: annotations under packages-operator.io/ are the operator's own"
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// labels are put on the Ingress, beside the operator's own, which win. Names
+	// under packages-operator.io/ are the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 63 && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="write label values of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('packages-operator.io/'))",message="choose other names: labels under packages-operator.io/ are the operator's own"
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// tls serves every host of the instance over HTTPS. Without it the ingress
+	// controller decides which certificate it shows, if any.
+	// +optional
+	TLS *IngressTLS `json:"tls,omitempty"`
+}
+
+// IngressTLS names the certificate of an Ingress.
+type IngressTLS struct {
+	// secretName is a Secret of type kubernetes.io/tls in the instance's namespace.
+	// Its certificate must cover every host of the instance: HOSTNAME, and
+	// docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the metadata.name of a Secret: lower-case letters, digits, '-' and '.', such as packages-tls"
+	SecretName string `json:"secretName"`
+}
+
+// PackagesInstanceStatus is what the operator last saw of an instance.
+type PackagesInstanceStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of; -1
+	// until the operator has looked at the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions say how the instance is: Ready, Reconciling and Stalled as kstatus
+	// defines them, and Accepted, which is False while another instance holds one
+	// of its hosts.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// endpoints are where clients reach the instance.
+	// +optional
+	Endpoints InstanceEndpoints `json:"endpoints,omitzero"`
+
+	// policyRevision is the revision of the policy that the registry pods were last
+	// told: support mode, repositories, rights and tokens.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	PolicyRevision string `json:"policyRevision,omitempty"`
+
+	// version is the version of the registry that the operator runs for this
+	// instance.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
+}
+
+// InstanceEndpoints are the places where an instance serves packages.
+type InstanceEndpoints struct {
+	// docker is where docker login, push and pull go. It is absent while
+	// docker.support is Disabled.
+	// +optional
+	Docker *Endpoint `json:"docker,omitempty"`
+}
+
+// Endpoint is one place where clients reach an instance.
+type Endpoint struct {
+	// host is the host to name in an image reference, such as
+	// docker.packages.example.com.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Host string `json:"host"`
+
+	// url is the base URL of the endpoint, such as
+	// https://docker.packages.example.com.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	URL string `json:"url"`
+}
+
+// PackagesInstance is a private Docker registry: one host name, one store, and
+// the repositories and tokens of its namespace that refer to it.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=packagesinstances,singular=packagesinstance,shortName=pkgi,categories=packages
+// +kubebuilder:printcolumn:name="Docker",type=string,JSONPath=`.status.endpoints.docker.host`,description="The host to name in docker login, push and pull"
+// +kubebuilder:printcolumn:name="Support",type=string,JSONPath=`.spec.docker.support`,description="How far the Docker registry is served"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the instance serves what its spec says"
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the instance is ready or not"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`,description="Time since the object was made"
+// +kubebuilder:printcolumn:name="Isolation",type=string,JSONPath=`.spec.subdomainIsolation`,priority=1,description="Whether the Docker registry has a host of its own"
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.policyRevision`,priority=1,description="The policy that the registry was last told"
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`,priority=1,description="The version of the registry"
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1,description="What to do if the instance is not ready"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="write a metadata.name of at most 40 lower-case letters, digits and '-', beginning with a letter: names of Services and pods are made from it"
+type PackagesInstance struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the registry that you want.
+	// +required
+	Spec PackagesInstanceSpec `json:"spec"`
+
+	// status is what the operator last saw; it is written by the operator alone.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status PackagesInstanceStatus `json:"status,omitzero"`
+}
+
+// PackagesInstanceList is a list of PackagesInstance objects.
+// +kubebuilder:object:root=true
+type PackagesInstanceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []PackagesInstance `json:"items"`
+}
