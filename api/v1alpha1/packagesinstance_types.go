@@ -119,7 +119,7 @@ type StorageSpec struct {
 }
 
 // FilesystemStorage is one persistent volume.
-// +kubebuilder:validation:XValidation:rule="self.?storageClassName == oldSelf.?storageClassName",fieldPath=".storageClassName",message="storageClassName cannot change",messageExpression="oldSelf.?storageClassName.hasValue() ? 'storageClassName cannot change: keep \"' + oldSelf.storageClassName + '\"' : 'storageClassName cannot change: leave it out, as it was'"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",fieldPath=".storageClassName",message="storageClassName cannot change",messageExpression="has(oldSelf.storageClassName) ? 'storageClassName cannot change: keep \"' + oldSelf.storageClassName + '\"' : 'storageClassName cannot change: leave it out, as it was'"
 type FilesystemStorage struct {
 	// size is what to ask of the volume, such as 20Gi; at least 64Mi. It may grow
 	// later, if the storage class can expand volumes, and never shrinks.
@@ -170,15 +170,19 @@ type IngressExposure struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 63 && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="write label values of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('packages-operator.io/'))",message="choose other names: labels under packages-operator.io/ are the operator's own"
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// tls serves every host of the instance over HTTPS. Without it the ingress
 	// controller decides which certificate it shows, if any.
 	// +optional
 	TLS *IngressTLS `json:"tls,omitempty"`
 }
+
+// LabelValue is the value of a label.
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",message="write a label value of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
+type LabelValue string
 
 // IngressTLS names the certificate of an Ingress.
 type IngressTLS struct {

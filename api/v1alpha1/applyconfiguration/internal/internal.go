@@ -80,7 +80,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         map:
           elementType:
-            scalar: string
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
     - name: tls
       type:
         namedType: com.github.packages-operator.packages-operator.api.v1alpha1.IngressTLS
@@ -102,6 +102,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
+  scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesInstance
   map:
     fields:

@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
 // IngressExposureApplyConfiguration represents a declarative configuration of the IngressExposure type for use
 // with apply.
 //
@@ -19,7 +23,7 @@ type IngressExposureApplyConfiguration struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// labels are put on the Ingress, beside the operator's own, which win. Names
 	// under packages-operator.io/ are the operator's own.
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels map[string]apiv1alpha1.LabelValue `json:"labels,omitempty"`
 	// tls serves every host of the instance over HTTPS. Without it the ingress
 	// controller decides which certificate it shows, if any.
 	TLS *IngressTLSApplyConfiguration `json:"tls,omitempty"`
@@ -57,9 +61,9 @@ func (b *IngressExposureApplyConfiguration) WithAnnotations(entries map[string]s
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, the entries provided by each call will be put on the Labels field,
 // overwriting an existing map entries in Labels field with the same key.
-func (b *IngressExposureApplyConfiguration) WithLabels(entries map[string]string) *IngressExposureApplyConfiguration {
+func (b *IngressExposureApplyConfiguration) WithLabels(entries map[string]apiv1alpha1.LabelValue) *IngressExposureApplyConfiguration {
 	if b.Labels == nil && len(entries) > 0 {
-		b.Labels = make(map[string]string, len(entries))
+		b.Labels = make(map[string]apiv1alpha1.LabelValue, len(entries))
 	}
 	for k, v := range entries {
 		b.Labels[k] = v
