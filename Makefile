@@ -1,0 +1,93 @@
+# Copyright The packages-operator Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+export GOFLAGS ?= -mod=readonly
+export GOTOOLCHAIN ?= local
+
+GO ?= go
+RUN_LISTEN ?= 127.0.0.1:5000
+RUN_DATA_DIR ?= run/data
+
+# Packages whose tests need a Kubernetes API server; the others come first.
+API_SERVER_TESTS = ./api/... ./controllers/... ./registry/policy/watch/...
+# End-to-end tests need a whole cluster: make e2e.
+E2E_TESTS = ./test/e2e/...
+
+##@ Main jobs
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36mTARGET\033[0m\n"} \
+	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the whole product: a cluster, the operator, docker push, a pod that pulls.
+	@$(GO) run ./hack/demo up
+
+.PHONY: demo-down
+demo-down: ## Remove everything that the demo made.
+	@$(GO) run ./hack/demo down
+
+.PHONY: run
+run: build ## Run the registry alone on 127.0.0.1:5000, with sample users and tokens.
+	@hack/run.sh $(RUN_LISTEN) $(RUN_DATA_DIR)
+
+##@ Tests
+
+.PHONY: test
+test: test-unit test-api ## Run all tests but the end-to-end ones.
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no Kubernetes, with the race detector.
+	@hack/apt.sh race clients
+	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(E2E_TESTS)))
+
+.PHONY: test-api
+test-api: ## Run the tests against a real Kubernetes API server, with the race detector.
+	@hack/apt.sh race
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" CGO_ENABLED=1 $(GO) test -race $(API_SERVER_TESTS)
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
+	@hack/apt.sh node docker clients
+	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
+
+.PHONY: bench
+bench: ## Run the micro-benchmarks.
+	$(GO) test -run '^$$' -bench . -benchmem ./registry/...
+
+##@ Building
+
+.PHONY: build
+build: ## Build the static binary bin/packages-operator.
+	CGO_ENABLED=0 $(GO) build -ldflags "-s -w" -o bin/ ./cmd/packages-operator
+
+.PHONY: image
+image: build ## Build the image packages-operator:dev with docker.
+	DOCKER_BUILDKIT=0 docker build -q -t packages-operator:dev .
+
+.PHONY: generate
+generate: ## Generate deep copies and apply configurations.
+	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs and the operator's RBAC role.
+	"$$(hack/tools.sh controller-gen)/controller-gen" crd paths=./api/... output:crd:dir=config/crd/bases
+	"$$(hack/tools.sh controller-gen)/controller-gen" rbac:roleName=packages-operator-manager paths=./controllers/... output:rbac:dir=config/rbac
+
+##@ Checks
+
+.PHONY: lint
+lint: ## Run golangci-lint, built from its module.
+	"$$(hack/tools.sh golangci-lint)/golangci-lint" run
+
+.PHONY: verify
+verify: generate manifests ## Fail when formatting, vet or generated files are not as committed.
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "Run gofmt -w on these files."; exit 1; }
+	$(GO) vet ./...
+	@test -z "$$(git status --porcelain -- api config)" || { git status --porcelain -- api config; echo "Run 'make generate manifests' and commit the result."; exit 1; }

@@ -1,0 +1,167 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/packages-operator/packages-operator/registry/manifest"
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+var (
+	digestA = "sha256:" + strings.Repeat("a", 64)
+	digestB = "sha256:" + strings.Repeat("b", 64)
+	digestC = "sha512:" + strings.Repeat("c", 128)
+)
+
+func desc(mediaType, digest string, more string) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":3%s}`, mediaType, digest, more)
+}
+
+const (
+	configType = "application/vnd.oci.image.config.v1+json"
+	layerType  = "application/vnd.oci.image.layer.v1.tar+gzip"
+)
+
+func image(more string) string {
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]%s}`,
+		manifest.OCIManifest, desc(configType, digestA, ""), desc(layerType, digestB, ""), more)
+}
+
+func TestParseReads(t *testing.T) {
+	tests := []struct {
+		name, content, contentType string
+		want                       manifest.Manifest
+	}{
+		{
+			name: "an image", content: image(""), contentType: manifest.OCIManifest,
+			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+		},
+		{
+			name:    "a Content-Type with a parameter",
+			content: image(""), contentType: manifest.OCIManifest + "; charset=utf-8",
+			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+		},
+		{
+			name:        "an artifact with subject and annotations that differ by case",
+			content:     image(`,"artifactType":"application/x","subject":` + desc(manifest.OCIManifest, digestC, "") + `,"annotations":{"size":"1","Size":"2"}`),
+			contentType: manifest.OCIManifest,
+			want: manifest.Manifest{
+				MediaType: manifest.OCIManifest, ArtifactType: "application/x", Subject: ref.Digest(digestC),
+				Annotations: map[string]string{"size": "1", "Size": "2"},
+				Blobs:       []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)},
+			},
+		},
+		{
+			name:        "a layer that stands there twice once",
+			content:     fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s,%[2]s,%[1]s]}`, desc(configType, digestA, ""), desc(layerType, digestB, "")),
+			contentType: manifest.DockerManifest,
+			want:        manifest.Manifest{MediaType: manifest.DockerManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+		},
+		{
+			name:    "an index without a Content-Type",
+			content: fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, manifest.OCIIndex, desc(manifest.OCIManifest, digestA, `,"platform":{"os":"linux","architecture":"arm64","os.version":"1"}`)),
+			want:    manifest.Manifest{MediaType: manifest.OCIIndex, Manifests: []ref.Digest{ref.Digest(digestA)}},
+		},
+		{
+			name:        "an empty Docker list",
+			content:     fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[]}`, manifest.DockerList),
+			contentType: manifest.DockerList,
+			want:        manifest.Manifest{MediaType: manifest.DockerList, Manifests: []ref.Digest{}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := manifest.Parse([]byte(tt.content), tt.contentType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	tests := []struct{ name, content, contentType, want string }{
+		{"nothing", "", manifest.OCIManifest, "ends before"},
+		{"half a document", image("")[:40], manifest.OCIManifest, "ends before"},
+		{"no object", `[]`, manifest.OCIManifest, "JSON object"},
+		{"two documents", image("") + image(""), manifest.OCIManifest, "more behind"},
+		{"a key twice", image(`,"layers":[]`), manifest.OCIManifest, "layers stands there twice"},
+		{"a key twice, once escaped", image(`,"\u006cayers":[]`), manifest.OCIManifest, "layers stands there twice"},
+		{"a key in another case", image(`,"Layers":[]`), manifest.OCIManifest, `Layers must be written "layers"`},
+		{"a nested key in another case", strings.Replace(image(""), `"digest"`, `"Digest"`, 1), manifest.OCIManifest, `config.Digest must be written "digest"`},
+		{"deep nesting", image(`,"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)), manifest.OCIManifest, "nested deeper"},
+		{"schema 1", `{"schemaVersion":1,"fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+json", "schemaVersion 1"},
+		{"schema 3", strings.Replace(image(""), `"schemaVersion":2`, `"schemaVersion":3`, 1), manifest.OCIManifest, "schemaVersion must be 2"},
+		{"no type at all", strings.Replace(image(""), `"mediaType":"`+manifest.OCIManifest+`",`, "", 1), "", "mediaType is missing"},
+		{"a type that contradicts the Content-Type", image(""), manifest.DockerManifest, "Content-Type is"},
+		{"a Content-Type that is none", image(""), "x y z;;", "no media type"},
+		{"an image that is called an index", strings.Replace(image(""), manifest.OCIManifest, manifest.OCIIndex, 1), manifest.OCIIndex, "do not belong"},
+		{"an image with children", image(`,"manifests":[]`), manifest.OCIManifest, "manifests does not belong"},
+		{"an unknown type", strings.Replace(image(""), manifest.OCIManifest, "application/json", 1), "application/json", "none that this registry stores"},
+		{"no config", fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"layers":[]}`, manifest.OCIManifest), manifest.OCIManifest, "config is missing"},
+		{"config null", fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":null,"layers":[]}`, manifest.OCIManifest), manifest.OCIManifest, "config is missing"},
+		{"layers null", fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":null}`, manifest.OCIManifest, desc(configType, digestA, "")), manifest.OCIManifest, "layers is missing"},
+		{"a bad digest", strings.Replace(image(""), digestB, "sha256:xyz", 1), manifest.OCIManifest, "layers[0].digest"},
+		{"an unknown algorithm", strings.Replace(image(""), digestB, "md5:"+strings.Repeat("a", 32), 1), manifest.OCIManifest, "layers[0].digest: digest algorithm is not supported"},
+		{"a negative size", strings.Replace(image(""), `"size":3`, `"size":-3`, 1), manifest.OCIManifest, "config.size is negative"},
+		{"no size", strings.Replace(image(""), `,"size":3`, ``, 1), manifest.OCIManifest, "config.size is missing"},
+		{"a bad subject", image(`,"subject":{"digest":"x"}`), manifest.OCIManifest, "subject.digest"},
+		{"annotations that are no strings", image(`,"annotations":{"a":1}`), manifest.OCIManifest, "not a manifest"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := manifest.Parse([]byte(tt.content), tt.contentType)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseRefusesForeignLayers(t *testing.T) {
+	for name, content := range map[string]string{
+		"by media type": strings.Replace(image(""), layerType, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", 1),
+		"by urls":       strings.Replace(image(""), `"size":3}]`, `"size":3,"urls":["https://elsewhere.example"]}]`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifest.Parse([]byte(content), manifest.OCIManifest)
+			var foreign *manifest.ForeignLayerError
+			if !errors.As(err, &foreign) || foreign.Index != 0 || foreign.Digest != ref.Digest(digestB) {
+				t.Errorf("got %v, want a ForeignLayerError for layers[0]", err)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(image("")), manifest.OCIManifest)
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[]}`), manifest.OCIIndex)
+	f.Add([]byte(`{"a":[[{}]]}`), "")
+	f.Fuzz(func(t *testing.T, content []byte, contentType string) {
+		m, err := manifest.Parse(content, contentType)
+		if err != nil {
+			return
+		}
+		for _, d := range append(append([]ref.Digest{}, m.Blobs...), m.Manifests...) {
+			if _, err := ref.ParseDigest(string(d)); err != nil {
+				t.Errorf("accepted a manifest with the digest %q: %v", d, err)
+			}
+		}
+		switch m.MediaType {
+		case manifest.OCIManifest, manifest.OCIIndex, manifest.DockerManifest, manifest.DockerList:
+		default:
+			t.Errorf("accepted the media type %q", m.MediaType)
+		}
+	})
+}

@@ -1,0 +1,105 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// maxDepth bounds the nesting of a manifest. The deepest field of the
+// specification is annotations of a descriptor in an array: four levels.
+const maxDepth = 32
+
+// fields are the names that Parse reads, by their lower-case form. A decoder
+// that ignores case would take another spelling for the same field, so two
+// programs could see two different manifests in one digest: refused.
+var fields = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{
+		"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
+		"annotations", "digest", "size", "urls", "platform", "data", "fsLayers", "blobs",
+	} {
+		m[strings.ToLower(name)] = name
+	}
+	return m
+}()
+
+// checkStrict refuses what decoders may read differently: duplicate keys, keys
+// that differ from a field of the specification by case alone, deep nesting,
+// and anything behind the first value.
+func checkStrict(content []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.UseNumber()
+	if err := checkValue(dec, "", 0, false); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("the JSON ends before it is complete")
+		}
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind the JSON value")
+	}
+	return nil
+}
+
+// checkValue reads one value. freeKeys marks an object whose keys are the
+// user's own, such as annotations.
+func checkValue(dec *json.Decoder, path string, depth int, freeKeys bool) error {
+	if depth > maxDepth {
+		return fmt.Errorf("nested deeper than %d levels", maxDepth)
+	}
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	switch token {
+	case json.Delim('{'):
+		seen := make(map[string]struct{})
+		for dec.More() {
+			keyToken, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			key := keyToken.(string)
+			if _, twice := seen[key]; twice {
+				return fmt.Errorf("%s stands there twice", join(path, key))
+			}
+			seen[key] = struct{}{}
+			if !freeKeys {
+				if field, known := fields[strings.ToLower(key)]; known && field != key {
+					return fmt.Errorf("%s must be written %q", join(path, key), field)
+				}
+			}
+			if err := checkValue(dec, join(path, key), depth+1, freeKeys || key == "annotations"); err != nil {
+				return err
+			}
+		}
+		_, err = dec.Token()
+		return err
+	case json.Delim('['):
+		for i := 0; dec.More(); i++ {
+			if err := checkValue(dec, path, depth+1, freeKeys); err != nil {
+				return err
+			}
+		}
+		_, err = dec.Token()
+		return err
+	}
+	return nil
+}
+
+func join(path, key string) string {
+	if len(key) > 64 {
+		key = key[:64] + "…"
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
