@@ -1,0 +1,233 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/packages-operator/packages-operator/registry/credential"
+)
+
+// Snapshot is an immutable Policy with the indexes that requests need. It is safe
+// for concurrent use, and its look-ups do not allocate.
+type Snapshot struct {
+	policy       Policy
+	revision     string
+	repositories map[string]*Repository
+	byHash       map[credential.Hash]*Credential
+	byID         map[string]*Credential
+}
+
+// NewSnapshot checks a policy, sorts it and indexes it. It refuses what this
+// release does not understand, such as an unknown role, rather than guess. The
+// caller must not change p's slices afterwards.
+func NewSnapshot(p Policy) (*Snapshot, error) {
+	p = sorted(p)
+	_, revision, err := splitSorted(p)
+	if err != nil {
+		return nil, err
+	}
+	return newSnapshot(p, revision)
+}
+
+// Open joins shards into a Snapshot, under the same rules as Join and NewSnapshot.
+func Open(shards []Shard) (*Snapshot, error) {
+	p, revision, err := Join(shards)
+	if err != nil {
+		return nil, err
+	}
+	return newSnapshot(p, revision)
+}
+
+// newSnapshot takes a policy that sorted returned.
+func newSnapshot(p Policy, revision string) (*Snapshot, error) {
+	s := &Snapshot{
+		policy:       p,
+		revision:     revision,
+		repositories: make(map[string]*Repository, len(p.Repositories)),
+		byHash:       make(map[credential.Hash]*Credential, len(p.Credentials)),
+		byID:         make(map[string]*Credential, len(p.Credentials)),
+	}
+	if err := checkSettings(&s.policy); err != nil {
+		return nil, err
+	}
+	for i := range s.policy.Repositories {
+		r := &s.policy.Repositories[i]
+		if err := checkRepository(r); err != nil {
+			return nil, err
+		}
+		key := r.Owner + "/" + r.Name
+		if s.repositories[key] != nil {
+			return nil, fmt.Errorf("repository %s is there twice", key)
+		}
+		s.repositories[key] = r
+	}
+	for i := range s.policy.Credentials {
+		c := &s.policy.Credentials[i]
+		if err := checkCredential(c); err != nil {
+			return nil, err
+		}
+		if s.byID[c.ID] != nil || s.byHash[c.Hash] != nil {
+			return nil, fmt.Errorf("credential %s is there twice", c.ID)
+		}
+		s.byID[c.ID], s.byHash[c.Hash] = c, c
+	}
+	return s, nil
+}
+
+// Policy is the whole policy, sorted as its fields say. The caller must not change
+// it.
+func (s *Snapshot) Policy() *Policy { return &s.policy }
+
+// Revision names the policy's content: equal revisions mean equal policies.
+func (s *Snapshot) Revision() string { return s.revision }
+
+// Repository finds a declared OWNER/REPOSITORY.
+func (s *Snapshot) Repository(ownerRepository string) (*Repository, bool) {
+	r, found := s.repositories[ownerRepository]
+	return r, found
+}
+
+// Role is the user's permission in a repository of this snapshot: Admin for its
+// owner, else what the repository grants by name.
+func (s *Snapshot) Role(user string, r *Repository) (Role, bool) {
+	if user == "" {
+		return "", false
+	}
+	if user == r.Owner {
+		return RoleAdmin, true
+	}
+	i, found := slices.BinarySearchFunc(r.Users, user, func(m Member, name string) int {
+		return strings.Compare(m.Name, name)
+	})
+	if !found {
+		return "", false
+	}
+	return r.Users[i].Role, true
+}
+
+// CredentialByValue finds the credential that a token's value stands for. It does
+// not look at NotAfter.
+func (s *Snapshot) CredentialByValue(value string) (*Credential, bool) {
+	c, found := s.byHash[credential.Sum(value)]
+	return c, found
+}
+
+// CredentialByID finds a credential by its public ID. It does not look at NotAfter.
+func (s *Snapshot) CredentialByID(id string) (*Credential, bool) {
+	c, found := s.byID[id]
+	return c, found
+}
+
+// sorted returns p in the order that its fields document, without empty slices,
+// and with instants in UTC. It copies what it changes.
+func sorted(p Policy) Policy {
+	p.Repositories = sortedBy(p.Repositories, compareRepositories)
+	for i := range p.Repositories {
+		r := &p.Repositories[i]
+		r.Users = sortedBy(r.Users, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	}
+	p.Credentials = sortedBy(p.Credentials, func(a, b Credential) int { return strings.Compare(a.ID, b.ID) })
+	for i := range p.Credentials {
+		c := &p.Credentials[i]
+		c.Scopes = sortedBy(c.Scopes, cmp.Compare)
+		c.Repositories = sortedBy(c.Repositories, strings.Compare)
+		if c.NotAfter != nil {
+			utc := c.NotAfter.UTC().Round(0)
+			c.NotAfter = &utc
+		}
+	}
+	p.Purges = sortedBy(p.Purges, func(a, b Purge) int { return strings.Compare(a.ID, b.ID) })
+	return p
+}
+
+func compareRepositories(a, b Repository) int {
+	return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Name, b.Name))
+}
+
+func sortedBy[E any](list []E, compare func(a, b E) int) []E {
+	if len(list) == 0 {
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, compare)
+	return list
+}
+
+func checkSettings(p *Policy) error {
+	switch {
+	case p.Instance.Name == "" || p.Instance.UID == "":
+		return errors.New("policy names no instance")
+	case p.Hosts.Docker == "" || p.Hosts.Base == "" || p.Hosts.URL == "":
+		return errors.New("policy lacks a host")
+	}
+	switch p.Support {
+	case SupportEnabled, SupportReadOnly, SupportDisabled:
+	default:
+		return fmt.Errorf("support %q is unknown", p.Support)
+	}
+	switch p.AnonymousPull {
+	case AnonymousDeny, AnonymousPublic:
+	default:
+		return fmt.Errorf("anonymousPull %q is unknown", p.AnonymousPull)
+	}
+	for i, purge := range p.Purges {
+		if purge.ID == "" || !component(purge.Owner) || !component(purge.Name) {
+			return fmt.Errorf("purge %q of repository %q/%q is incomplete", purge.ID, purge.Owner, purge.Name)
+		}
+		if i > 0 && p.Purges[i-1].ID == purge.ID {
+			return fmt.Errorf("purge %s is there twice", purge.ID)
+		}
+	}
+	return nil
+}
+
+func checkRepository(r *Repository) error {
+	if !component(r.Owner) || !component(r.Name) {
+		return fmt.Errorf("repository %q/%q has no usable name", r.Owner, r.Name)
+	}
+	switch r.Visibility {
+	case Private, Internal, Public:
+	default:
+		return fmt.Errorf("repository %s/%s: visibility %q is unknown", r.Owner, r.Name, r.Visibility)
+	}
+	for i, user := range r.Users {
+		switch user.Role {
+		case RoleRead, RoleWrite, RoleAdmin:
+		default:
+			return fmt.Errorf("repository %s/%s: role %q is unknown", r.Owner, r.Name, user.Role)
+		}
+		if user.Name == "" || i > 0 && r.Users[i-1].Name == user.Name {
+			return fmt.Errorf("repository %s/%s: user %q is nobody or there twice", r.Owner, r.Name, user.Name)
+		}
+	}
+	return nil
+}
+
+func checkCredential(c *Credential) error {
+	if c.ID == "" || c.User == "" || c.Hash == (credential.Hash{}) {
+		return fmt.Errorf("credential %q of user %q is incomplete", c.ID, c.User)
+	}
+	for _, scope := range c.Scopes {
+		switch scope {
+		case ScopeRead, ScopeWrite, ScopeDelete:
+		default:
+			return fmt.Errorf("credential %s: scope %q is unknown", c.ID, scope)
+		}
+	}
+	for _, pattern := range c.Repositories {
+		owner, name, found := strings.Cut(pattern, "/")
+		if !found || !component(owner) || !component(name) {
+			return fmt.Errorf("credential %s: %q is neither OWNER/REPOSITORY nor OWNER/*", c.ID, pattern)
+		}
+	}
+	return nil
+}
+
+// component keeps OWNER/NAME unambiguous; the grammar of names is the API's.
+func component(s string) bool { return s != "" && !strings.Contains(s, "/") }
