@@ -73,7 +73,7 @@ type PackagesTokenSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=3
 	// +kubebuilder:validation:items:MaxLength=140
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*/([*]|[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)$') && self.indexOf('/') <= 39",message="write OWNER/REPOSITORY or OWNER/*, such as octocat/octo-app",messageExpression="self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : 'write OWNER/REPOSITORY or OWNER/*, such as octocat/octo-app'"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*/([*]|[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)$') && self.indexOf('/') <= 39 && size(self) - self.indexOf('/') <= 101",message="write OWNER/REPOSITORY or OWNER/*, such as octocat/octo-app",messageExpression="self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : 'write OWNER/REPOSITORY or OWNER/*, such as octocat/octo-app'"
 	Repositories []string `json:"repositories,omitempty"`
 
 	// expiresAt is the instant from which the token is refused, such as

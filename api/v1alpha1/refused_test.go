@@ -1,0 +1,230 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// refused is an object that differs from a good one by patch and is refused for
+// exactly the causes: "FIELD: END OF MESSAGE".
+type refused struct {
+	name   string
+	base   string
+	patch  string
+	causes []string
+}
+
+func testRefused(t *testing.T, table []refused) {
+	namespace := newNamespace(t)
+	for _, row := range table {
+		t.Run(row.name, func(t *testing.T) {
+			u := object(t, namespace, row.base, row.patch)
+			checkRefusal(t, api.Create(context.Background(), u, client.DryRunAll), row.causes...)
+		})
+	}
+}
+
+// spec writes a patch of fields of the spec.
+func spec(format string, args ...any) string {
+	return "spec: {" + fmt.Sprintf(format, args...) + "}"
+}
+
+func TestBadInstanceIsRefused(t *testing.T) {
+	const (
+		tooLongLabel = "spec.hostname: write a DNS name such as packages.example.com: lower-case letters, digits and - in labels of at most 63 characters, the last one not a number"
+		noIP         = "spec.hostname: write a DNS name without a port, such as packages.example.com: an IP address has no subdomains"
+		name         = ": write a metadata.name of at most 40 lower-case letters, digits and '-', beginning with a letter: names of Services and pods are made from it"
+	)
+	ingress := func(format string, args ...any) string {
+		return spec("exposure: {ingress: {%s}}", fmt.Sprintf(format, args...))
+	}
+	many := func(n int, format string) string {
+		var entries []string
+		for i := range n {
+			entries = append(entries, fmt.Sprintf(format, i))
+		}
+		return strings.Join(entries, ", ")
+	}
+	testRefused(t, []refused{
+		{"no hostname", instance, spec("hostname: null"), []string{"spec.hostname: Required value"}},
+		{"hostname with a scheme", instance, spec("hostname: 'https://packages.example.com'"), []string{"spec.hostname: leave out the scheme: write the name alone, such as packages.example.com"}},
+		{"hostname with a path", instance, spec("hostname: packages.example.com/v2"), []string{"spec.hostname: leave out the path: write the name alone, such as packages.example.com"}},
+		{"hostname with a port", instance, spec("hostname: 'packages.example.com:5000'"), []string{noIP}},
+		{"hostname is an IPv4 address", instance, spec("hostname: 192.0.2.7"), []string{noIP}},
+		{"hostname is an IPv6 address", instance, spec("hostname: '2001:db8::7'"), []string{noIP}},
+		{"hostname ends with a number", instance, spec("hostname: packages.example.7"), []string{tooLongLabel}},
+		{"hostname with a dot at the end", instance, spec("hostname: packages.example.com."), []string{"spec.hostname: leave out the dot at the end"}},
+		{"hostname in upper case", instance, spec("hostname: Packages.Example.com"), []string{"spec.hostname: write it in lower case: packages.example.com"}},
+		{"hostname of one label", instance, spec("hostname: packages"), []string{"spec.hostname: write a DNS name of at least two labels, such as packages.example.com"}},
+		{"hostname with a wildcard", instance, spec("hostname: '*.example.com'"), []string{tooLongLabel}},
+		{"hostname with an underscore", instance, spec("hostname: my_packages.example.com"), []string{tooLongLabel}},
+		{"hostname with an empty label", instance, spec("hostname: packages..example.com"), []string{tooLongLabel}},
+		{"hostname with a label that begins with a dash", instance, spec("hostname: packages.-example.com"), []string{tooLongLabel}},
+		{"hostname with a label of 64 characters", instance, spec("hostname: %s.example.com", strings.Repeat("a", 64)), []string{tooLongLabel}},
+		{"hostname with a line break", instance, spec(`hostname: "packages.example.com\n"`), []string{tooLongLabel}},
+		{"hostname that leaves no room for docker.", instance, spec("hostname: %s", longHost(247)), []string{"spec.hostname: may not be more than 246 bytes"}},
+
+		{"name longer than 40", instance, "metadata: {name: " + strings.Repeat("a", 41) + "}", []string{name}},
+		{"name that begins with a digit", instance, "metadata: {name: 1acme}", []string{name}},
+		{"name with a dot", instance, "metadata: {name: acme.packages}", []string{name}},
+
+		{"unknown subdomainIsolation", instance, spec("subdomainIsolation: Isolated"), []string{`spec.subdomainIsolation: supported values: "Enabled", "Disabled"`}},
+		{"unknown docker.support", instance, spec("docker: {support: Read-Only}"), []string{`spec.docker.support: supported values: "Enabled", "ReadOnly", "Disabled"`}},
+		{"unknown docker.anonymousPull", instance, spec("docker: {anonymousPull: Allow}"), []string{`spec.docker.anonymousPull: supported values: "Deny", "PublicRepositories"`}},
+		{"unknown deletionPolicy", instance, spec("deletionPolicy: Orphan"), []string{`spec.deletionPolicy: supported values: "Retain", "Delete"`}},
+		{"suspend is no boolean", instance, spec("suspend: 'yes'"), []string{`spec.suspend: must be of type boolean: "string"`}},
+
+		{"no storage", instance, spec("storage: null"), []string{"spec.storage: Required value"}},
+		{"storage of no kind", instance, spec("storage: {filesystem: null}"), []string{"spec.storage: set storage.filesystem, such as filesystem: {size: 20Gi}"}},
+		{"no size", instance, spec("storage: {filesystem: {size: null}}"), []string{"spec.storage.filesystem.size: Required value"}},
+		{"size below the least", instance, spec("storage: {filesystem: {size: 63Mi}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
+		{"size of zero", instance, spec("storage: {filesystem: {size: 0}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
+		{"negative size", instance, spec("storage: {filesystem: {size: -5Gi}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
+		{"size with an unknown unit", instance, spec("storage: {filesystem: {size: 20GB}}"), []string{
+			"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi",
+			"spec.storage.filesystem.size: " + quantityPattern,
+		}},
+		{"storageClassName that is no name", instance, spec("storage: {filesystem: {storageClassName: Fast SSD}}"), []string{"spec.storage.filesystem.storageClassName: write the name of a StorageClass, as kubectl get storageclass shows it"}},
+
+		{"ingress class that is no name", instance, ingress("className: Traefik!"), []string{"spec.exposure.ingress.className: write the name of an IngressClass, as kubectl get ingressclass shows it"}},
+		{"ingress class of no characters", instance, ingress("className: ''"), []string{
+			"spec.exposure.ingress.className: should be at least 1 chars long",
+			"spec.exposure.ingress.className: write the name of an IngressClass, as kubectl get ingressclass shows it",
+		}},
+		{"annotation with a bad name", instance, ingress("annotations: {body size: 5g}"), []string{"spec.exposure.ingress.annotations: write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as nginx.ingress.kubernetes.io/proxy-body-size"}},
+		{"annotation with a name too long", instance, ingress("annotations: {%s: x}", strings.Repeat("a", 64)), []string{"spec.exposure.ingress.annotations: write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as nginx.ingress.kubernetes.io/proxy-body-size"}},
+		{"annotation of the operator's", instance, ingress("annotations: {packages-operator.io/note: mine}"), []string{"spec.exposure.ingress.annotations: choose other names: annotations under packages-operator.io/ are the operator's own"}},
+		{"annotations without end", instance, ingress("annotations: {%s}", many(65, "a%d: b")), []string{"spec.exposure.ingress.annotations: must have at most 64 items"}},
+		{"label with a bad name", instance, ingress("labels: {-team: a}"), []string{"spec.exposure.ingress.labels: write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"}},
+		{"label with a bad value", instance, ingress("labels: {team: the a team}"), []string{"spec.exposure.ingress.labels[team]: write a label value of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"}},
+		{"label with a value too long", instance, ingress("labels: {team: %s}", strings.Repeat("a", 64)), []string{"spec.exposure.ingress.labels.team: may not be more than 63 bytes"}},
+		{"label of the operator's", instance, ingress("labels: {packages-operator.io/instance: other}"), []string{"spec.exposure.ingress.labels: choose other names: labels under packages-operator.io/ are the operator's own"}},
+		{"labels without end", instance, ingress("labels: {%s}", many(65, "a%d: b")), []string{"spec.exposure.ingress.labels: must have at most 64 items"}},
+		{"tls without a Secret", instance, ingress("tls: {}"), []string{"spec.exposure.ingress.tls.secretName: Required value"}},
+		{"tls Secret that is no name", instance, ingress("tls: {secretName: Packages_TLS}"), []string{"spec.exposure.ingress.tls.secretName: write the metadata.name of a Secret: lower-case letters, digits, '-' and '.', such as packages-tls"}},
+	})
+}
+
+func TestBadRepositoryIsRefused(t *testing.T) {
+	user := func(format string, args ...any) string {
+		return spec("access: {users: [{%s}]}", fmt.Sprintf(format, args...))
+	}
+	var users []string
+	for i := range 501 {
+		users = append(users, fmt.Sprintf("{name: user%d, role: Read}", i))
+	}
+	table := []refused{
+		{"no instanceRef", repository, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
+		{"instanceRef without a name", repository, spec("instanceRef: {name: null}"), []string{"spec.instanceRef.name: Required value"}},
+		{"instanceRef that no instance can have", repository, spec("instanceRef: {name: Acme}"), []string{"spec.instanceRef.name: write the metadata.name of a PackagesInstance: lower-case letters, digits and '-', beginning with a letter, such as acme"}},
+		{"no owner", repository, spec("owner: null"), []string{"spec.owner: Required value"}},
+		{"no name", repository, spec("name: null"), []string{"spec.name: Required value"}},
+		{"name in upper case", repository, spec("name: Octo-App"), []string{"spec.name: write it in lower case: octo-app"}},
+		{"name with its owner", repository, spec("name: octocat/octo-app"), []string{"spec.name: leave out the slash: write the repository alone, such as octo-app, and its owner in owner"}},
+		{"name with a dot at the end", repository, spec("name: octo-app."), []string{`spec.name: write lower-case letters and digits, joined by ".", "_", "__" or "-", such as octo-app`}},
+		{"name longer than 100", repository, spec("name: %s", strings.Repeat("a", 101)), []string{"spec.name: may not be more than 100 bytes"}},
+		{"unknown visibility", repository, spec("visibility: private"), []string{`spec.visibility: supported values: "Private", "Internal", "Public"`}},
+		{"unknown deletionPolicy", repository, spec("deletionPolicy: Keep"), []string{`spec.deletionPolicy: supported values: "Retain", "Delete"`}},
+		{"user without a role", repository, user("name: monalisa"), []string{"spec.access.users[0].role: Required value"}},
+		{"user without a name", repository, user("role: Read"), []string{"spec.access.users[0].name: Required value"}},
+		{"user with an unknown role", repository, user("name: monalisa, role: Maintain"), []string{`spec.access.users[0].role: supported values: "Read", "Write", "Admin"`}},
+		{"user named twice", repository, spec("access: {users: [{name: monalisa, role: Read}, {name: monalisa, role: Write}]}"), []string{`spec.access.users[1]: {"name":"monalisa"}`}},
+		{"users without end", repository, spec("access: {users: [%s]}", strings.Join(users, ", ")), []string{"spec.access.users: must have at most 500 items"}},
+	}
+	table = append(table, badUserNames(repository, "spec.owner", "octocat", func(name string) string { return spec("owner: %q", name) })...)
+	table = append(table, badUserNames(repository, "spec.access.users[0].name", "monalisa", func(name string) string { return user("name: %q, role: Read", name) })...)
+	testRefused(t, table)
+}
+
+// badUserNames are the names that neither a user nor an owner can have.
+func badUserNames(base, field, example string, patch func(name string) string) []refused {
+	grammar := fmt.Sprintf(`%s: write lower-case letters and digits, joined by ".", "_", "__" or "-", such as %s`, field, example)
+	rows := []refused{
+		{field + " in upper case", base, patch("MonaLisa"), []string{field + ": write it in lower case: monalisa"}},
+		{field + " of no characters", base, patch(""), []string{field + ": should be at least 1 chars long", grammar}},
+		{field + " with a slash", base, patch("octo/cat"), []string{grammar}},
+		{field + " that begins with a dash", base, patch("-octocat"), []string{grammar}},
+		{field + " that ends with a dot", base, patch("octocat."), []string{grammar}},
+		{field + " with three underscores", base, patch("octo___cat"), []string{grammar}},
+		{field + " with two dots", base, patch("octo..cat"), []string{grammar}},
+		{field + " with letters beyond ASCII", base, patch("öctocat"), []string{grammar}},
+		{field + " with a line break", base, patch("octocat\n"), []string{grammar}},
+		{field + " longer than 39", base, patch(strings.Repeat("a", 40)), []string{field + ": may not be more than 39 bytes"}},
+	}
+	for _, name := range []string{"v2", "token", "api", "healthz", "readyz", "metrics", "login", "logout", "settings", "assets", "-"} {
+		rows = append(rows, refused{field + " reserved: " + name, base, patch(name), []string{field + ": the name " + name + " is reserved: write another"}})
+	}
+	return rows
+}
+
+func TestBadTokenIsRefused(t *testing.T) {
+	var repositories []string
+	for i := range 101 {
+		repositories = append(repositories, fmt.Sprintf("octocat/app%d", i))
+	}
+	const narrowing = "spec.repositories[0]: write OWNER/REPOSITORY or OWNER/*, such as octocat/octo-app"
+	table := []refused{
+		{"name longer than a label value", token, "metadata: {name: " + strings.Repeat("a", 64) + "}", []string{": write a metadata.name of at most 63 characters: it becomes a label of the token's Secret"}},
+		{"no instanceRef", token, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
+		{"no user", token, spec("user: null"), []string{"spec.user: Required value"}},
+		{"no scopes", token, spec("scopes: null"), []string{"spec.scopes: Required value"}},
+		{"empty scopes", token, spec("scopes: []"), []string{"spec.scopes: should have at least 1 items"}},
+		{"unknown scope", token, spec("scopes: ['admin:packages']"), []string{`spec.scopes[0]: supported values: "read:packages", "write:packages", "delete:packages"`}},
+		{"scope written twice", token, spec("scopes: ['read:packages', 'read:packages']"), []string{`spec.scopes[1]: "read:packages"`}},
+		{"no repositories at all", token, spec("repositories: []"), []string{"spec.repositories: should have at least 1 items"}},
+		{"repository written twice", token, spec("repositories: [octocat/octo-app, octocat/octo-app]"), []string{`spec.repositories[1]: "octocat/octo-app"`}},
+		{"repository without an owner", token, spec("repositories: [octo-app]"), []string{narrowing}},
+		{"repository with an image", token, spec("repositories: [octocat/octo-app/image]"), []string{narrowing}},
+		{"repository that is a pattern", token, spec("repositories: ['octocat/octo-*']"), []string{narrowing}},
+		{"repository of every owner", token, spec("repositories: ['*/octo-app']"), []string{narrowing}},
+		{"repository in upper case", token, spec("repositories: [Octocat/octo-app]"), []string{"spec.repositories[0]: write it in lower case: octocat/octo-app"}},
+		{"repository with an owner longer than 39", token, spec("repositories: [%s/octo-app]", strings.Repeat("a", 40)), []string{narrowing}},
+		{"repository with a name longer than 100", token, spec("repositories: [a/%s]", strings.Repeat("a", 101)), []string{narrowing}},
+		{"repositories without end", token, spec("repositories: [%s]", strings.Join(repositories, ", ")), []string{"spec.repositories: must have at most 100 items"}},
+		{"expiresAt that is no instant", token, spec("expiresAt: tomorrow"), []string{`spec.expiresAt: must be of type date-time: "tomorrow"`}},
+		{"expiresAt without a time of day", token, spec("expiresAt: '2027-01-01'"), []string{`spec.expiresAt: must be of type date-time: "2027-01-01"`}},
+		{"neither secret nor source", token, spec("secret: null"), []string{"spec: write secret, such as secret: {name: monalisa-token}, to have the operator make the value, or source to bring your own"}},
+		{"secret and source", token, spec("source: {secretRef: {name: mine, key: token}}"), []string{"spec: write secret or source, not both: secret has the operator make the value, source brings your own"}},
+		{"secret without a name", token, spec("secret: {name: null}"), []string{"spec.secret.name: Required value"}},
+		{"secret that is no name", token, spec("secret: {name: Monalisa_Token}"), []string{"spec.secret.name: write a metadata.name for the Secret: lower-case letters, digits, '-' and '.', such as monalisa-token"}},
+		{"unknown type of Secret", token, spec("secret: {type: kubernetes.io/dockerconfigjson}"), []string{`spec.secret.type: supported values: "Opaque", "DockerConfigJSON"`}},
+		{"source without a Secret", sourcedToken, spec("source: {secretRef: null}"), []string{"spec.source.secretRef: Required value"}},
+		{"source without a key", sourcedToken, spec("source: {secretRef: {key: null}}"), []string{"spec.source.secretRef.key: Required value"}},
+		{"source with a bad key", sourcedToken, spec("source: {secretRef: {key: 'the token'}}"), []string{"spec.source.secretRef.key: write a key of the Secret's data: letters, digits, '-', '_' and '.', such as token"}},
+		{"source that is no name", sourcedToken, spec("source: {secretRef: {name: Mine}}"), []string{"spec.source.secretRef.name: write the metadata.name of a Secret: lower-case letters, digits, '-' and '.', such as monalisa-value"}},
+	}
+	table = append(table, badUserNames(token, "spec.user", "monalisa", func(name string) string { return spec("user: %q", name) })...)
+	testRefused(t, table)
+}
+
+func TestBadPolicyIsRefused(t *testing.T) {
+	const head = "spec: write revision and parts with index 0, and with no other index"
+	testRefused(t, []refused{
+		{"no instanceRef", policy, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
+		{"format of no version", policy, spec("formatVersion: 0"), []string{"spec.formatVersion: should be greater than or equal to 1"}},
+		{"negative index", policy, spec("index: -1, revision: null, parts: null"), []string{"spec.index: should be greater than or equal to 0"}},
+		{"first part without a revision", policy, spec("revision: null"), []string{head}},
+		{"first part without digests", policy, spec("parts: null"), []string{head}},
+		{"later part with a revision", policy, spec("index: 1, parts: null"), []string{head}},
+		{"later part with digests", policy, spec("index: 1, revision: null"), []string{head}},
+		{"part that is no digest", policy, spec("parts: [%s]", sixtyFourHex), []string{"spec.parts[0]: should match '^sha256:[0-9a-f]{64}$'"}},
+		{"no document", policy, spec("document: null"), []string{"spec.document: Required value"}},
+		{"document over the cap", policy, spec("document: %q", strings.Repeat("a", 262145)), []string{"spec.document: may not be more than 262144 bytes"}},
+	})
+}
+
+// quantityPattern is how the API server refuses what is no quantity at all.
+const quantityPattern = `should match '^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$'`
+
+// longHost is a DNS name of n characters.
+func longHost(n int) string {
+	name := strings.Repeat(strings.Repeat("a", 61)+".", n/62+1)
+	return strings.Repeat("b", 3) + name[:n-5] + "cc"
+}
