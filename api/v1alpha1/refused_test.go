@@ -225,6 +225,6 @@ const quantityPattern = `should match '^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(
 
 // longHost is a DNS name of n characters.
 func longHost(n int) string {
-	name := strings.Repeat(strings.Repeat("a", 61)+".", n/62+1)
+	name := strings.Repeat(strings.Repeat("a", 59)+".", n/60+1)
 	return strings.Repeat("b", 3) + name[:n-5] + "cc"
 }

@@ -1,0 +1,184 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
+	list := func(n int, format string) string {
+		var items []string
+		for i := range n {
+			items = append(items, fmt.Sprintf(format, i))
+		}
+		return strings.Join(items, ", ")
+	}
+	label63 := strings.Repeat("a", 63)
+	for _, row := range []struct{ name, base, patch string }{
+		{"instance", instance, ""},
+		{"hostname of 246 characters", instance, spec("hostname: %s", longHost(246))},
+		{"hostname of two short labels", instance, spec("hostname: a.b")},
+		{"hostname of a label of 63 characters", instance, spec("hostname: %s.com", label63)},
+		{"hostname with digits and dashes", instance, spec("hostname: 9-to-5.xn--bcher-kva.example")},
+		{"name of 40 characters", instance, "metadata: {name: " + strings.Repeat("a", 40) + "}"},
+		{"every mode off", instance, spec("subdomainIsolation: Disabled, docker: {support: Disabled, anonymousPull: Deny}, deletionPolicy: Delete, suspend: true")},
+		{"read-only", instance, spec("docker: {support: ReadOnly, anonymousPull: PublicRepositories}")},
+		{"smallest volume", instance, spec("storage: {filesystem: {size: 64Mi}}")},
+		{"volume in bytes", instance, spec("storage: {filesystem: {size: 67108864}}")},
+		{"volume without a class", instance, spec("storage: {filesystem: {storageClassName: ''}}")},
+		{"exposed to nobody", instance, spec("exposure: {}")},
+		{"ingress by default", instance, spec("exposure: {ingress: {}}")},
+		{"ingress in full", instance, spec("exposure: {ingress: {className: traefik, tls: {secretName: packages-tls},"+
+			"annotations: {nginx.ingress.kubernetes.io/proxy-body-size: '0', plain: '', %s}, labels: {example.com/team: a_b.C-1, empty: '', %s}}}",
+			list(62, "a%d: b"), list(62, "a%d: "+label63))},
+
+		{"repository", repository, ""},
+		{"longest names", repository, spec("owner: %s, name: %s", strings.Repeat("a", 39), strings.Repeat("b", 100))},
+		{"shortest names", repository, spec("owner: a, name: '1'")},
+		{"every separator", repository, spec("owner: a.b_c__d-e--f, name: a.b_c__d---e")},
+		{"a reserved name as the repository", repository, spec("name: v2")},
+		{"internal", repository, spec("visibility: Internal")},
+		{"500 users", repository, spec("access: {users: [%s]}", list(500, "{name: "+strings.Repeat("u", 34)+"%05d, role: Write}"))},
+		{"a user of every role", repository, spec("access: {users: [{name: a, role: Read}, {name: b, role: Write}, {name: c, role: Admin}]}")},
+
+		{"token", token, ""},
+		{"token of your own", sourcedToken, ""},
+		{"name of 63 characters", token, "metadata: {name: " + label63 + "}"},
+		{"every scope", token, spec("scopes: ['read:packages', 'write:packages', 'delete:packages']")},
+		{"100 of the longest repositories", token, spec("repositories: [%s]", list(100, strings.Repeat("a", 39)+"/"+strings.Repeat("b", 95)+"%05d"))},
+		{"all of an owner's repositories", token, spec("repositories: ['octocat/*']")},
+		{"expiry in another time zone", token, spec("expiresAt: '2027-01-01T02:00:00+02:00'")},
+		{"expiry in the past", token, spec("expiresAt: '2020-01-01T00:00:00Z'")},
+		{"imagePullSecret", token, spec("secret: {name: a.b-c, type: DockerConfigJSON}")},
+
+		{"policy", policy, ""},
+		{"later part", policy, spec("index: 1023, revision: null, parts: null")},
+		{"largest document", policy, spec("document: %q", strings.Repeat("a", v1alpha1.MaxPolicyDocumentLength))},
+		{"1024 parts", policy, spec("parts: [%s]", list(1024, "'sha256:%064x'"))},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if err := api.Create(context.Background(), object(t, newNamespace(t), row.base, row.patch)); err != nil {
+				t.Errorf("refused: %v", err)
+			}
+		})
+	}
+}
+
+// What is left out is filled in by the API server, so that code reads values.
+func TestDefaults(t *testing.T) {
+	ctx := context.Background()
+	namespace := newNamespace(t)
+	for _, base := range []string{instance, repository, token} {
+		if err := api.Create(ctx, object(t, namespace, base, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func(name string, into client.Object) {
+		t.Helper()
+		if err := api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var i v1alpha1.PackagesInstance
+	get("acme", &i)
+	if got, want := i.Spec.SubdomainIsolation, v1alpha1.SubdomainIsolationEnabled; got != want {
+		t.Errorf("subdomainIsolation is %q, want %q", got, want)
+	}
+	if got, want := i.Spec.Docker, (v1alpha1.DockerSpec{Support: v1alpha1.SupportEnabled, AnonymousPull: v1alpha1.AnonymousPullDeny}); got != want {
+		t.Errorf("docker is %+v, want %+v", got, want)
+	}
+	if got, want := i.Spec.DeletionPolicy, v1alpha1.DeletionPolicyRetain; got != want {
+		t.Errorf("deletionPolicy of an instance is %q, want %q", got, want)
+	}
+	if i.Spec.Suspend {
+		t.Error("suspend is true, want false")
+	}
+	var r v1alpha1.PackagesRepository
+	get("octo-app", &r)
+	if got, want := r.Spec.Visibility, v1alpha1.VisibilityPrivate; got != want {
+		t.Errorf("visibility is %q, want %q", got, want)
+	}
+	if got, want := r.Spec.DeletionPolicy, v1alpha1.DeletionPolicyRetain; got != want {
+		t.Errorf("deletionPolicy of a repository is %q, want %q", got, want)
+	}
+	var k v1alpha1.PackagesToken
+	get("monalisa", &k)
+	if got, want := *k.Spec.Secret, (v1alpha1.TokenSecret{Name: "monalisa-token", Type: v1alpha1.TokenSecretOpaque}); got != want {
+		t.Errorf("secret is %+v, want %+v", got, want)
+	}
+	for kind, observed := range map[string]int64{
+		"instance": i.Status.ObservedGeneration, "repository": r.Status.ObservedGeneration, "token": k.Status.ObservedGeneration,
+	} {
+		if observed != -1 {
+			t.Errorf("observedGeneration of a new %s is %d, want -1", kind, observed)
+		}
+	}
+}
+
+// A status is written through its subresource and comes back as it was written;
+// the object itself cannot carry one in.
+func TestStatusIsKeptApart(t *testing.T) {
+	ctx := context.Background()
+	namespace := newNamespace(t)
+	now := metav1.NewTime(time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC))
+	later := metav1.NewTime(now.Add(time.Hour))
+	ready := []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded,
+		Message: "served at docker.packages.example.com", ObservedGeneration: 1, LastTransitionTime: now,
+	}}
+
+	i := &v1alpha1.PackagesInstance{}
+	u := object(t, namespace, instance, "status: {observedGeneration: 7, version: forged}")
+	if err := api.Create(ctx, u); err != nil {
+		t.Fatal(err)
+	}
+	if err := api.Get(ctx, client.ObjectKeyFromObject(u), i); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v1alpha1.PackagesInstanceStatus{ObservedGeneration: -1}, i.Status); diff != "" {
+		t.Errorf("the status of a new instance (-want +got):\n%s", diff)
+	}
+	wantInstance := v1alpha1.PackagesInstanceStatus{
+		ObservedGeneration: 1, Conditions: ready, PolicyRevision: "r1", Version: "v0.1.0",
+		Endpoints: v1alpha1.InstanceEndpoints{Docker: &v1alpha1.Endpoint{Host: "docker.packages.example.com", URL: "https://docker.packages.example.com"}},
+	}
+	i.Status = *wantInstance.DeepCopy()
+	if err := api.Status().Update(ctx, i); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wantInstance, i.Status); diff != "" {
+		t.Errorf("the status of the instance (-want +got):\n%s", diff)
+	}
+
+	k := &v1alpha1.PackagesToken{}
+	u = object(t, namespace, token, "")
+	if err := api.Create(ctx, u); err != nil {
+		t.Fatal(err)
+	}
+	if err := api.Get(ctx, client.ObjectKeyFromObject(u), k); err != nil {
+		t.Fatal(err)
+	}
+	wantToken := v1alpha1.PackagesTokenStatus{
+		ObservedGeneration: 1, Conditions: ready,
+		Credentials: []v1alpha1.TokenCredential{{ID: "one", IssuedAt: now, NotAfter: &later}, {ID: "two", IssuedAt: later}},
+	}
+	k.Status = *wantToken.DeepCopy()
+	if err := api.Status().Update(ctx, k); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wantToken, k.Status); diff != "" {
+		t.Errorf("the status of the token (-want +got):\n%s", diff)
+	}
+}
