@@ -1,0 +1,87 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Status is what a registry tells the manager, on the admin port's /status.
+type Status struct {
+	Instance StatusInstance `json:"instance"`
+	// PolicyRevision in force; empty before the first.
+	PolicyRevision string `json:"policyRevision"`
+	// PolicyError is why a newer policy could not be taken; empty when none.
+	PolicyError string `json:"policyError,omitempty"`
+	// Purged lists the ids of the policy's purges that are done.
+	Purged  []string `json:"purged,omitempty"`
+	Version string   `json:"version"`
+}
+
+// StatusInstance names the instance whose data is served.
+type StatusInstance struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// newAdmin serves the admin port: /healthz, /readyz, /status and /metrics. It
+// tells nothing secret and changes nothing.
+func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case draining.Load():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		case o.Policy.Load() == nil:
+			http.Error(w, "no policy yet", http.StatusServiceUnavailable)
+		case s.catalog.Ping(r.Context()) != nil:
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		default:
+			_, _ = w.Write([]byte("ok\n"))
+		}
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		status, err := currentStatus(r, o, s)
+		if err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(status)
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func currentStatus(r *http.Request, o Options, s *storage) (Status, error) {
+	status := Status{Instance: StatusInstance{UID: o.InstanceUID}, Version: o.Version}
+	if err := o.Source.Err(); err != nil {
+		status.PolicyError = err.Error()
+	}
+	snapshot := o.Policy.Load()
+	if snapshot == nil {
+		return status, nil
+	}
+	p := snapshot.Policy()
+	status.Instance.Namespace, status.Instance.Name = p.Instance.Namespace, p.Instance.Name
+	status.PolicyRevision = snapshot.Revision()
+	if len(p.Purges) == 0 {
+		return status, nil
+	}
+	ids := make([]string, len(p.Purges))
+	for i, purge := range p.Purges {
+		ids[i] = purge.ID
+	}
+	var err error
+	status.Purged, err = s.catalog.Purged(r.Context(), ids)
+	return status, err
+}

@@ -1,0 +1,80 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are what the admin port exports.
+type metrics struct {
+	registry      *prometheus.Registry
+	requests      *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	inFlight      prometheus.Gauge
+	receivedBytes prometheus.Counter
+	sentBytes     prometheus.Counter
+}
+
+func newMetrics(o Options, s *storage) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "packages_registry_requests_total",
+			Help: "Requests by route, method and HTTP status.",
+		}, []string{"route", "method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "packages_registry_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its response, by route.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 300},
+		}, []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "packages_registry_requests_in_flight",
+			Help: "Requests that are being served.",
+		}),
+		receivedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "packages_registry_received_bytes_total",
+			Help: "Bytes of request bodies.",
+		}),
+		sentBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "packages_registry_sent_bytes_total",
+			Help: "Bytes of response bodies.",
+		}),
+	}
+	m.registry.MustRegister(
+		m.requests, m.duration, m.inFlight, m.receivedBytes, m.sentBytes,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "packages_registry_policy_stale",
+			Help: "1 while a newer policy could not be taken and the last good one is in force.",
+		}, func() float64 {
+			if o.Source.Err() != nil {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "packages_registry_storage_free_bytes",
+			Help: "Room left in the file system of the data directory.",
+		}, func() float64 {
+			usage, err := s.blobs.Usage()
+			if err != nil {
+				return 0
+			}
+			return float64(usage.Free)
+		}),
+	)
+	return m
+}
+
+func (m *metrics) observe(route, method string, code int, took time.Duration, received, sent int64) {
+	m.requests.WithLabelValues(route, method, strconv.Itoa(code)).Inc()
+	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	m.receivedBytes.Add(float64(received))
+	m.sentBytes.Add(float64(sent))
+}

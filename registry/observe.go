@@ -1,0 +1,140 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/packages-operator/packages-operator/registry/oci"
+)
+
+// response counts what is sent. It keeps ReadFrom and Unwrap, without which a
+// blob would be copied through user space instead of sent by the kernel.
+type response struct {
+	http.ResponseWriter
+	status int
+	sent   int64
+}
+
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
+}
+
+func (w *response) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.sent += n
+	return n, err
+}
+
+// countingBody counts what is received.
+type countingBody struct {
+	io.ReadCloser
+	n int64
+}
+
+func (b *countingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	return n, err
+}
+
+// observe gives every request an id, counts it, logs it, and turns a panic into
+// a 500 for that request alone. Reads that succeed are logged at verbosity 1.
+func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		record := &oci.Record{RequestID: newRequestID()}
+		out := &response{ResponseWriter: w}
+		body := &countingBody{ReadCloser: r.Body}
+		r.Body = body
+		out.Header().Set("X-Request-Id", record.RequestID)
+		m.inFlight.Inc()
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				log.Error(fmt.Errorf("panic: %v", p), "A request's handler panicked", "request", record.RequestID, "stack", string(debug.Stack()))
+				if out.status == 0 {
+					http.Error(out, "internal error; the registry's log tells why under request "+record.RequestID, http.StatusInternalServerError)
+				}
+			}
+			m.inFlight.Dec()
+			took := time.Since(start)
+			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.n, out.sent)
+			level := 0
+			if out.status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+				level = 1
+			}
+			if log := log.V(level); log.Enabled() {
+				log.Info("Request", "request", record.RequestID, "method", r.Method, "route", record.Kind.String(),
+					"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
+					"status", out.status, "code", record.Code, "reason", record.Message, "received", body.n, "sent", out.sent,
+					"duration", took.String(), "remote", r.RemoteAddr, "client", truncate(r.UserAgent(), 200))
+			}
+		}()
+		next.ServeHTTP(out, r.WithContext(oci.WithRecord(r.Context(), record)))
+	})
+}
+
+func newRequestID() string {
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+// methodLabel keeps a client from making new time series.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return method
+	}
+	return "other"
+}
+
+func truncate(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
+
+// quietLog sends what net/http says about broken connections to verbosity 1.
+func quietLog(l logr.Logger) *log.Logger {
+	return log.New(lineLogger{l.WithName("http").V(1)}, "", 0)
+}
+
+type lineLogger struct{ log logr.Logger }
+
+func (l lineLogger) Write(p []byte) (int, error) {
+	l.log.Info(strings.TrimSpace(string(p)))
+	return len(p), nil
+}

@@ -1,0 +1,50 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+// getBlob serves "Pulling blobs" of OCI Distribution, HEAD and GET, with ranges.
+func (h *Handler) getBlob(x *exchange) error {
+	ctx := x.r.Context()
+	b, err := h.Catalog.Blob(ctx, x.req.Name, x.req.Digest)
+	if err != nil {
+		return err
+	}
+	var content io.ReadSeeker
+	if b.Key == "" {
+		content = bytes.NewReader(b.Content)
+	} else {
+		object, err := h.Blobs.Open(ctx, b.Key)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = object.Close() }()
+		content = object
+	}
+	header := x.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Docker-Content-Digest", string(b.Digest))
+	header.Set("Etag", etag(b.Digest))
+	http.ServeContent(x, x.r, "", time.Time{}, content)
+	return nil
+}
+
+func etag(d ref.Digest) string { return `"` + string(d) + `"` }
+
+// deleteBlob serves "Deleting blobs".
+func (h *Handler) deleteBlob(x *exchange) error {
+	if err := h.Catalog.DeleteBlob(x.r.Context(), x.req.Name, x.req.Digest); err != nil {
+		return err
+	}
+	writeBody(x, http.StatusAccepted, nil)
+	return nil
+}

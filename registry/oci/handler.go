@@ -1,0 +1,310 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oci answers the requests of the OCI Distribution Specification. Its
+// handlers translate: a typed request, the actor's rights, a call to the catalog
+// or the blob store, and a response.
+package oci
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/errcode"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/route"
+)
+
+// Catalog is what the handlers need of the catalog.
+type Catalog interface {
+	catalog.Blobs
+	catalog.Uploads
+	catalog.Manifests
+	catalog.Listings
+}
+
+// Options are a Handler's parts.
+type Options struct {
+	Policy  *policy.Live
+	Access  *access.Authority
+	Catalog Catalog
+	Blobs   blob.Store
+	Log     logr.Logger
+	// MaxLayerSize in bytes bounds one blob.
+	MaxLayerSize int64
+	// Loopback lets loopback names select the Docker registry, so that it can be
+	// used without DNS.
+	Loopback bool
+	// Now is the clock; nil means time.Now. Rand is the source of upload ids;
+	// nil means crypto/rand.
+	Now  func() time.Time
+	Rand io.Reader
+}
+
+// Handler serves the Docker registry of one instance. It is safe for concurrent
+// use.
+type Handler struct {
+	Options
+	writer blob.Writer
+	// busy holds the ids of uploads that a request is writing to right now.
+	busy sync.Map
+}
+
+// New returns a Handler.
+func New(o Options) *Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	return &Handler{Options: o, writer: blob.Writer{Store: o.Blobs}}
+}
+
+// exchange is one request with what was found out about it.
+type exchange struct {
+	http.ResponseWriter
+	r      *http.Request
+	policy *policy.Snapshot
+	actor  access.Actor
+	req    route.Request
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// ReadFrom keeps sendfile: http.ServeContent copies through the outermost
+// writer.
+func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(x.ResponseWriter, r)
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{ResponseWriter: w, r: r, policy: h.Policy.Load()}
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := h.serve(x); err != nil {
+		h.refuse(x, err)
+	}
+}
+
+func (h *Handler) serve(x *exchange) error {
+	if x.policy == nil {
+		return errcode.New(http.StatusServiceUnavailable, errcode.Unknown, "the registry has not received its policy yet; try again in a moment")
+	}
+	if err := h.checkHost(x); err != nil {
+		return err
+	}
+	req, routeErr := route.Parse(x.r)
+	if routeErr != nil {
+		return routeErr
+	}
+	x.req = req
+	record := recordOf(x.r.Context())
+	record.describe(req)
+	if req.Kind == route.Token {
+		return h.token(x)
+	}
+	actor, err := h.Access.Identify(x.policy, x.r.Header.Get("Authorization"))
+	if err != nil {
+		return h.unauthorized(x, "", "invalid_token", "the token is wrong, expired or revoked")
+	}
+	x.actor = actor
+	record.User, record.CredentialID = actor.User(), actor.CredentialID()
+	return h.dispatch(x)
+}
+
+// dispatch asks for the right that the request needs, then handles it.
+func (h *Handler) dispatch(x *exchange) error {
+	switch x.req.Kind {
+	case route.Version:
+		return h.version(x)
+	case route.Catalog:
+		return h.names(x)
+	}
+	operation, found := operations[x.req.Kind]
+	if !found {
+		return fmt.Errorf("no handler for %s", x.req.Kind)
+	}
+	decision := access.Authorize(x.policy, x.actor, x.req.Name, operation.action)
+	if err := h.decided(x, decision, access.ScopeFor(x.req.Name, operation.action)); err != nil {
+		return err
+	}
+	return operation.handle(h, x)
+}
+
+// operations are the requests that concern one name, and the right that each
+// needs there.
+var operations = map[route.Kind]struct {
+	action access.Action
+	handle func(*Handler, *exchange) error
+}{
+	route.TagsList:       {access.Pull, (*Handler).tags},
+	route.Referrers:      {access.Pull, (*Handler).referrers},
+	route.BlobHead:       {access.Pull, (*Handler).getBlob},
+	route.BlobGet:        {access.Pull, (*Handler).getBlob},
+	route.BlobDelete:     {access.Delete, (*Handler).deleteBlob},
+	route.UploadStart:    {access.Push, (*Handler).startUpload},
+	route.UploadStatus:   {access.Push, (*Handler).uploadStatus},
+	route.UploadChunk:    {access.Push, (*Handler).uploadChunk},
+	route.UploadFinish:   {access.Push, (*Handler).finishUpload},
+	route.UploadCancel:   {access.Push, (*Handler).cancelUpload},
+	route.ManifestHead:   {access.Pull, (*Handler).getManifest},
+	route.ManifestGet:    {access.Pull, (*Handler).getManifest},
+	route.ManifestPut:    {access.Push, (*Handler).putManifest},
+	route.ManifestDelete: {access.Delete, (*Handler).deleteManifest},
+}
+
+// checkHost refuses what is not addressed to the Docker registry.
+func (h *Handler) checkHost(x *exchange) error {
+	hosts := &x.policy.Policy().Hosts
+	host := hostname(x.r.Host)
+	switch {
+	case host == hosts.Docker, h.Loopback && isLoopback(host):
+	case host == hosts.Base:
+		return errcode.New(http.StatusNotFound, errcode.Unsupported, "the Docker registry is at "+hosts.Docker)
+	default:
+		return errcode.New(http.StatusNotFound, errcode.Unsupported, "this host name belongs to no registry here")
+	}
+	if x.policy.Policy().Support == policy.SupportDisabled {
+		return errcode.New(http.StatusNotFound, errcode.Unsupported, "Docker packages are disabled on this instance")
+	}
+	return nil
+}
+
+// hostname is a Host header without its port.
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return hostport
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || host == "127.0.0.1" || host == "::1" || host == "[::1]"
+}
+
+// decided turns a decision into nil or the answer that it calls for. scope is
+// what a client without it has to ask the token endpoint for.
+func (h *Handler) decided(x *exchange, d access.Decision, scope string) error {
+	switch d.Verdict {
+	case access.Allow:
+		return nil
+	case access.Challenge:
+		return h.unauthorized(x, scope, "", d.Reason)
+	case access.InsufficientScope:
+		return h.unauthorized(x, scope, "insufficient_scope", d.Reason)
+	case access.Hidden:
+		return errcode.New(http.StatusNotFound, errcode.NameUnknown, d.Reason)
+	case access.ReadOnly:
+		return errcode.New(http.StatusMethodNotAllowed, errcode.Unsupported, d.Reason)
+	}
+	return errcode.New(http.StatusForbidden, errcode.Denied, d.Reason)
+}
+
+// unauthorized is a 401 that tells where to get a token.
+func (h *Handler) unauthorized(x *exchange, scope, code, message string) error {
+	err := errcode.New(http.StatusUnauthorized, errcode.Unauthorized, message)
+	err.Header = http.Header{"Www-Authenticate": {
+		access.ChallengeHeader(h.baseURL(x)+route.TokenPath, x.policy.Policy().Hosts.Docker, scope, code),
+	}}
+	return err
+}
+
+// baseURL is the registry as the client reaches it. It comes from the policy;
+// over loopback from the loopback name that checkHost let pass, since the port
+// may be one of a forwarding.
+func (h *Handler) baseURL(x *exchange) string {
+	hosts := &x.policy.Policy().Hosts
+	if host := hostname(x.r.Host); host != hosts.Docker && h.Loopback && isLoopback(host) {
+		return "http://" + x.r.Host
+	}
+	return hosts.URL
+}
+
+// version serves GET /v2/, where clients learn how to log in.
+func (h *Handler) version(x *exchange) error {
+	if err := h.decided(x, access.AuthorizeVersion(x.policy, x.actor), ""); err != nil {
+		return err
+	}
+	return writeJSON(x, http.StatusOK, struct{}{})
+}
+
+// refuse answers with an error. What is not meant for the client is logged, and
+// the client sees only that it happened.
+func (h *Handler) refuse(x *exchange, err error) {
+	answer := answerFor(err)
+	if answer == nil {
+		if x.r.Context().Err() != nil {
+			answer = errcode.New(statusClientClosed, errcode.Unknown, "the client went away")
+		} else {
+			h.Log.Error(err, "Request failed", "method", x.r.Method, "path", x.r.URL.Path, "request", recordOf(x.r.Context()).RequestID)
+			answer = errcode.New(http.StatusInternalServerError, errcode.Unknown, "the registry failed to do this; its log tells why under request "+recordOf(x.r.Context()).RequestID)
+		}
+	}
+	record := recordOf(x.r.Context())
+	record.Code, record.Message = string(answer.Code), answer.Message
+	writeError(x, answer)
+}
+
+// statusClientClosed is what access logs write for a request whose client left.
+const statusClientClosed = 499
+
+// answerFor translates what the catalog and the blob store refuse; nil for an
+// error that is the registry's own.
+func answerFor(err error) *errcode.Error {
+	var (
+		answer  *errcode.Error
+		missing *catalog.MissingError
+		tooBig  *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &missing):
+		return missingAnswer(missing)
+	case errors.As(err, &tooBig):
+		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the request's body is too large")
+	case errors.Is(err, catalog.ErrNameUnknown):
+		return errcode.New(http.StatusNotFound, errcode.NameUnknown, "nothing has been pushed to this name yet")
+	case errors.Is(err, catalog.ErrBlobUnknown), errors.Is(err, blob.ErrNotFound):
+		return errcode.New(http.StatusNotFound, errcode.BlobUnknown, "this name has no such blob")
+	case errors.Is(err, catalog.ErrBlobInUse):
+		return errcode.New(http.StatusConflict, errcode.Denied, "a manifest of this name refers to the blob; delete the manifest first")
+	case errors.Is(err, catalog.ErrManifestUnknown):
+		return errcode.New(http.StatusNotFound, errcode.ManifestUnknown, "this name has no such manifest or tag")
+	case errors.Is(err, catalog.ErrManifestInUse):
+		return errcode.New(http.StatusConflict, errcode.Denied, "an index of this name refers to the manifest; delete the index first")
+	case errors.Is(err, catalog.ErrUploadUnknown):
+		return errcode.New(http.StatusNotFound, errcode.BlobUploadUnknown, "no such upload; it may have ended or expired: begin again")
+	case errors.Is(err, catalog.ErrUploadConflict):
+		return errcode.New(http.StatusConflict, errcode.BlobUploadInvalid, "another request is writing to this upload")
+	case errors.Is(err, catalog.ErrNoSpace), errors.Is(err, blob.ErrNoSpace):
+		return errcode.New(http.StatusInsufficientStorage, errcode.Unknown, "the registry's storage is full; ask its administrator for more room")
+	case errors.Is(err, blob.ErrTooLarge):
+		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the layer is larger than this registry accepts")
+	case errors.Is(err, blob.ErrDigestMismatch):
+		return errcode.New(http.StatusBadRequest, errcode.DigestInvalid, "the content does not have the digest that was announced")
+	}
+	return nil
+}
+
+func missingAnswer(missing *catalog.MissingError) *errcode.Error {
+	answer := errcode.New(http.StatusNotFound, errcode.ManifestBlobUnknown, "push what the manifest refers to first: "+missing.Error())
+	if len(missing.Blobs) == 0 {
+		answer.Code = errcode.ManifestUnknown
+	}
+	return answer
+}

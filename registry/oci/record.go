@@ -1,0 +1,52 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+
+	"github.com/packages-operator/packages-operator/registry/ref"
+	"github.com/packages-operator/packages-operator/registry/route"
+)
+
+// Record is what a handler knows about a request and the log wants to tell. It
+// holds nothing secret.
+type Record struct {
+	// RequestID names the request in logs and in answers to failures.
+	RequestID string
+	// Kind of the request; zero when the address is unknown.
+	Kind         route.Kind
+	Name         ref.Name
+	Reference    string
+	User         string
+	CredentialID string
+	// Code and Message of the error that was answered, if any.
+	Code    string
+	Message string
+}
+
+type recordKey struct{}
+
+// WithRecord lets the handler fill in r.
+func WithRecord(ctx context.Context, r *Record) context.Context {
+	return context.WithValue(ctx, recordKey{}, r)
+}
+
+// recordOf never returns nil, so that handlers need not ask.
+func recordOf(ctx context.Context) *Record {
+	if r, ok := ctx.Value(recordKey{}).(*Record); ok {
+		return r
+	}
+	return &Record{}
+}
+
+func (r *Record) describe(req route.Request) {
+	r.Kind, r.Name = req.Kind, req.Name
+	switch {
+	case req.Digest != "":
+		r.Reference = string(req.Digest)
+	case req.Reference != (ref.Reference{}):
+		r.Reference = req.Reference.String()
+	}
+}

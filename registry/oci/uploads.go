@@ -1,0 +1,281 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/errcode"
+	"github.com/packages-operator/packages-operator/registry/ref"
+	"github.com/packages-operator/packages-operator/registry/route"
+)
+
+// mountCandidates bounds how many names an anonymous mount looks at.
+const mountCandidates = 64
+
+// startUpload serves POST /blobs/uploads/: a mount, a blob in one request, or a
+// new upload.
+func (h *Handler) startUpload(x *exchange) error {
+	ctx := x.r.Context()
+	if x.req.Mount != "" {
+		mounted, err := h.mount(x)
+		if err != nil {
+			return err
+		}
+		if mounted {
+			return h.created(x, x.req.Mount)
+		}
+	}
+	algorithm := x.req.Algorithm
+	if algorithm == "" {
+		algorithm = ref.SHA256
+	}
+	if x.req.Digest != "" {
+		return h.putBlob(x)
+	}
+	id, err := h.newUploadID()
+	if err != nil {
+		return err
+	}
+	upload := catalog.Upload{
+		ID: id, Name: x.req.Name, Actor: x.actor.User(), StartedAt: h.Now(),
+		Progress: catalog.Progress{Algorithm: algorithm},
+	}
+	if err := h.Catalog.StartUpload(ctx, upload); err != nil {
+		return err
+	}
+	return h.uploadState(x, http.StatusAccepted, upload)
+}
+
+// mount links a blob from another name. A source that the actor may not pull
+// from, or that lacks the blob, starts an upload instead: the same answer for
+// both.
+func (h *Handler) mount(x *exchange) (bool, error) {
+	ctx := x.r.Context()
+	candidates := []ref.Name{x.req.From}
+	if x.req.From == "" {
+		var err error
+		if candidates, err = h.Catalog.Links(ctx, x.req.Mount, mountCandidates); err != nil {
+			return false, err
+		}
+	}
+	for _, from := range candidates {
+		if !access.MayMount(x.policy, x.actor, from) {
+			continue
+		}
+		err := h.Catalog.Mount(ctx, x.req.Name, x.req.Mount, from)
+		switch {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, catalog.ErrBlobUnknown):
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (h *Handler) newUploadID() (string, error) {
+	var id [16]byte
+	if _, err := io.ReadFull(h.Rand, id[:]); err != nil {
+		return "", fmt.Errorf("make an upload id: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
+}
+
+// putBlob takes a blob in the POST itself.
+func (h *Handler) putBlob(x *exchange) error {
+	ctx := x.r.Context()
+	finished, created, err := h.complete(ctx, x, blob.Progress{Algorithm: x.req.Digest.Algorithm()})
+	if err != nil {
+		h.discard(ctx, created)
+		return err
+	}
+	unneeded, err := h.Catalog.PutBlob(ctx, x.req.Name, catalog.Blob(finished))
+	return h.recorded(ctx, x, created, unneeded, err)
+}
+
+// complete receives the rest of a blob and checks its digest. created is the key
+// of the object that it made, if from had none.
+func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress) (finished blob.Finished, created string, err error) {
+	progress, err := h.writer.Append(ctx, from, x.r.Body, h.MaxLayerSize)
+	if from.Key == "" {
+		created = progress.Key
+	}
+	if err != nil {
+		return finished, created, bodyError(err)
+	}
+	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
+	return finished, created, err
+}
+
+// recorded ends a request whose blob was brought to the catalog.
+func (h *Handler) recorded(ctx context.Context, x *exchange, created, unneeded string, err error) error {
+	if err != nil {
+		// Only a refusal says that the catalog does not have the object.
+		if answerFor(err) != nil {
+			h.discard(ctx, created)
+		}
+		return err
+	}
+	h.discard(ctx, unneeded)
+	return h.created(x, x.req.Digest)
+}
+
+// bodyError tells a body that ended early from what the store refused.
+func bodyError(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errcode.New(http.StatusBadRequest, errcode.BlobUploadInvalid, "the connection ended before the whole body arrived")
+	}
+	return err
+}
+
+// discard removes an object that nobody needs. What fails here is left to
+// upkeep.
+func (h *Handler) discard(ctx context.Context, key string) {
+	if key == "" {
+		return
+	}
+	if err := h.Blobs.Delete(context.WithoutCancel(ctx), key); err != nil {
+		h.Log.Info("Could not remove an object that is not needed; upkeep will", "key", key, "reason", err.Error())
+	}
+}
+
+// claim takes the upload for this request alone.
+func (h *Handler) claim(x *exchange) (catalog.Upload, func(), error) {
+	if _, taken := h.busy.LoadOrStore(x.req.UploadID, struct{}{}); taken {
+		return catalog.Upload{}, nil, catalog.ErrUploadConflict
+	}
+	release := func() { h.busy.Delete(x.req.UploadID) }
+	upload, err := h.Catalog.Upload(x.r.Context(), x.req.UploadID, x.req.Name, x.actor.User())
+	if err != nil {
+		release()
+		return catalog.Upload{}, nil, err
+	}
+	return upload, release, nil
+}
+
+// uploadStatus serves GET on an upload.
+func (h *Handler) uploadStatus(x *exchange) error {
+	upload, err := h.Catalog.Upload(x.r.Context(), x.req.UploadID, x.req.Name, x.actor.User())
+	if err != nil {
+		return err
+	}
+	return h.uploadState(x, http.StatusNoContent, upload)
+}
+
+// uploadState tells where the upload goes on, and how far it is.
+func (h *Handler) uploadState(x *exchange, status int, upload catalog.Upload) error {
+	header := x.Header()
+	header.Set("Location", route.UploadPath(upload.Name, upload.ID))
+	header.Set("Docker-Upload-Uuid", upload.ID)
+	header.Set("Range", "0-"+strconv.FormatInt(max(upload.Offset-1, 0), 10))
+	if status != http.StatusNoContent {
+		header.Set("Content-Length", "0")
+	}
+	x.WriteHeader(status)
+	return nil
+}
+
+// checkRange compares a chunk's Content-Range with what the upload has.
+func checkRange(x *exchange, offset int64) error {
+	chunk := x.req.ContentRange
+	if chunk == nil {
+		return nil
+	}
+	if chunk.Start != offset {
+		return rangeError(fmt.Sprintf("the upload has %d bytes, but the chunk begins at %d", offset, chunk.Start), offset)
+	}
+	if n := x.r.ContentLength; n >= 0 && n != chunk.End-chunk.Start+1 {
+		return errcode.New(http.StatusBadRequest, errcode.SizeInvalid, fmt.Sprintf("Content-Range spans %d bytes, but Content-Length is %d", chunk.End-chunk.Start+1, n))
+	}
+	return nil
+}
+
+func rangeError(message string, offset int64) error {
+	e := errcode.New(http.StatusRequestedRangeNotSatisfiable, errcode.BlobUploadInvalid, message)
+	e.Header = http.Header{"Range": {"0-" + strconv.FormatInt(max(offset-1, 0), 10)}}
+	return e
+}
+
+// uploadChunk serves PATCH. What arrived before a connection broke is kept.
+func (h *Handler) uploadChunk(x *exchange) error {
+	upload, release, err := h.claim(x)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := checkRange(x, upload.Offset); err != nil {
+		return err
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	progress, writeErr := h.writer.Append(ctx, blob.Progress(upload.Progress), x.r.Body, h.MaxLayerSize)
+	if progress.Offset != upload.Offset || progress.Key != upload.Key {
+		if err := h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress)); err != nil {
+			if upload.Key == "" {
+				h.discard(ctx, progress.Key)
+			}
+			return err
+		}
+	}
+	if writeErr != nil {
+		return bodyError(writeErr)
+	}
+	upload.Progress = catalog.Progress(progress)
+	return h.uploadState(x, http.StatusAccepted, upload)
+}
+
+// finishUpload serves PUT: the last bytes, if any, and the digest of all.
+func (h *Handler) finishUpload(x *exchange) error {
+	upload, release, err := h.claim(x)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := checkRange(x, upload.Offset); err != nil {
+		return err
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	finished, created, err := h.complete(ctx, x, blob.Progress(upload.Progress))
+	if err != nil {
+		h.discard(ctx, created)
+		return err
+	}
+	unneeded, err := h.Catalog.FinishUpload(ctx, upload.ID, upload.Progress, catalog.Blob(finished))
+	return h.recorded(ctx, x, created, unneeded, err)
+}
+
+// created answers that the name has the blob now.
+func (h *Handler) created(x *exchange, digest ref.Digest) error {
+	header := x.Header()
+	header.Set("Location", route.BlobPath(x.req.Name, digest))
+	header.Set("Docker-Content-Digest", string(digest))
+	writeBody(x, http.StatusCreated, nil)
+	return nil
+}
+
+// cancelUpload serves DELETE on an upload.
+func (h *Handler) cancelUpload(x *exchange) error {
+	_, release, err := h.claim(x)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx := x.r.Context()
+	key, err := h.Catalog.CancelUpload(ctx, x.req.UploadID, x.req.Name, x.actor.User())
+	if err != nil {
+		return err
+	}
+	h.discard(ctx, key)
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,48 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/policy"
+)
+
+// purgeRetry is how long a purge that failed waits for its next try.
+const purgeRetry = 10 * time.Second
+
+// purge deletes the content of the repositories that the policy names for it,
+// each once.
+func purge(ctx context.Context, o Options, store catalog.Upkeep) error {
+	log := o.Log.WithName("purge")
+	for {
+		changed := o.Policy.Changed()
+		var retry <-chan time.Time
+		if snapshot := o.Policy.Load(); snapshot != nil {
+			if err := purgeAll(ctx, snapshot.Policy().Purges, store); err != nil && ctx.Err() == nil {
+				log.Error(err, "Could not delete a repository's content; trying again")
+				timer := time.NewTimer(purgeRetry)
+				defer timer.Stop()
+				retry = timer.C
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-retry:
+		}
+	}
+}
+
+func purgeAll(ctx context.Context, purges []policy.Purge, store catalog.Upkeep) error {
+	for _, p := range purges {
+		if err := store.Purge(ctx, p.ID, p.Owner+"/"+p.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry composes the data plane: listeners, storage, policy,
+// handlers, upkeep and drain.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+	"github.com/packages-operator/packages-operator/registry/oci"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/upkeep"
+)
+
+const (
+	// DefaultMaxLayerSize in bytes is GitHub Packages' cap for one layer.
+	DefaultMaxLayerSize = 5 << 30
+	// gracePeriod is how long content may be without a reference, and so how long
+	// a push may take; deleteDelay is how long its bytes are kept on, so that a
+	// database restored from within it is complete.
+	gracePeriod = 24 * time.Hour
+	deleteDelay = 24 * time.Hour
+	// drainTimeout bounds how long running requests may take once the process
+	// was asked to end.
+	drainTimeout = 28 * time.Second
+	// readHeaderTimeout and idleTimeout bound what a silent client costs.
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// PolicySource brings the policy and keeps it current.
+type PolicySource interface {
+	// Run publishes policies until ctx ends.
+	Run(ctx context.Context) error
+	// Err is why the newest policy could not be taken; nil when it was.
+	Err() error
+}
+
+// Options say what to serve and where.
+type Options struct {
+	// Listen and AdminListen are addresses; an empty AdminListen opens no admin
+	// port.
+	Listen      string
+	AdminListen string
+	// DataDir keeps everything; InstanceUID is who it belongs to. Adopt takes
+	// over a directory of another instance.
+	DataDir     string
+	InstanceUID string
+	Adopt       bool
+	// Keys sign bearer tokens.
+	Keys *access.Keys
+	// Policy is published to by Source.
+	Policy *policy.Live
+	Source PolicySource
+	// Loopback lets loopback names select the Docker registry.
+	Loopback bool
+	Version  string
+	Log      logr.Logger
+	// Ready is called with the bound addresses once requests are served; may be
+	// nil.
+	Ready func(listen, admin net.Addr)
+}
+
+// Run serves until ctx ends, then drains: it stops accepting, lets running
+// requests finish, and closes the storage cleanly.
+func Run(ctx context.Context, o Options) error {
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("open the registry's port (--listen): %w", err)
+	}
+	defer func() { _ = listener.Close() }()
+	var adminListener net.Listener
+	if o.AdminListen != "" {
+		if adminListener, err = net.Listen("tcp", o.AdminListen); err != nil {
+			return fmt.Errorf("open the admin port (--admin-listen): %w", err)
+		}
+		defer func() { _ = adminListener.Close() }()
+	}
+	storage, err := openStorage(ctx, o)
+	if err != nil {
+		return err
+	}
+	runErr := serve(ctx, o, storage, listener, adminListener)
+	return errors.Join(runErr, storage.close())
+}
+
+// storage is the open catalog and blob store.
+type storage struct {
+	catalog catalog.Store
+	blobs   *filesystem.Store
+}
+
+func openStorage(ctx context.Context, o Options) (*storage, error) {
+	// The directory's lock comes first: it keeps another process from beginning
+	// an epoch in a database that is in use.
+	blobs, err := filesystem.Open(o.DataDir, filesystem.Options{InstanceUID: o.InstanceUID, Adopt: o.Adopt})
+	if err != nil {
+		return nil, err
+	}
+	store, err := sql.Open(ctx, sql.Options{
+		Path:        filepath.Join(o.DataDir, "catalog.db"),
+		InstanceUID: o.InstanceUID,
+		Adopt:       o.Adopt,
+		GracePeriod: gracePeriod,
+		DeleteDelay: deleteDelay,
+		Log:         o.Log.WithName("catalog"),
+	})
+	if err != nil {
+		return nil, errors.Join(err, blobs.Close())
+	}
+	blobs.StartEpoch(store.Epoch())
+	return &storage{catalog: store, blobs: blobs}, nil
+}
+
+func (s *storage) close() error {
+	return errors.Join(s.catalog.Close(), s.blobs.Close())
+}
+
+func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
+	metrics := newMetrics(o, s)
+	handler := oci.New(oci.Options{
+		Policy:       o.Policy,
+		Access:       access.New(o.Keys, time.Now),
+		Catalog:      s.catalog,
+		Blobs:        blob.Store(s.blobs),
+		Log:          o.Log.WithName("oci"),
+		MaxLayerSize: DefaultMaxLayerSize,
+		Loopback:     o.Loopback,
+	})
+	server := &http.Server{
+		Handler:           observe(handler, o.Log.WithName("http"), metrics),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          quietLog(o.Log),
+	}
+	var draining atomic.Bool
+	admin := &http.Server{
+		Handler:           newAdmin(o, s, metrics, &draining),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          quietLog(o.Log),
+	}
+
+	// Background work outlives the listeners, so that running requests find
+	// everything in place while they drain.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var work errgroup.Group
+	work.Go(func() error { return ignoreCanceled(o.Source.Run(background)) })
+	work.Go(func() error { return ignoreCanceled(purge(background, o, s.catalog)) })
+	work.Go(func() error {
+		return ignoreCanceled(upkeep.Run(background, upkeep.Options{
+			Catalog: s.catalog, Blobs: s.blobs, Log: o.Log.WithName("upkeep"),
+		}))
+	})
+
+	failed := make(chan error, 3)
+	go func() { failed <- server.Serve(listener) }()
+	var adminAddr net.Addr
+	if adminListener != nil {
+		adminAddr = adminListener.Addr()
+		go func() { failed <- admin.Serve(adminListener) }()
+	}
+	if o.Ready != nil {
+		o.Ready(listener.Addr(), adminAddr)
+	}
+
+	var serveErr error
+	select {
+	case <-ctx.Done():
+		o.Log.Info("Draining: no new connections; running requests may finish", "timeout", drainTimeout.String())
+	case serveErr = <-failed:
+	}
+	draining.Store(true)
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		o.Log.Info("Some requests did not finish in time and are cut off", "reason", err.Error())
+		_ = server.Close()
+	}
+	_ = admin.Close()
+	stopBackground()
+	return errors.Join(serveErr, work.Wait())
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
