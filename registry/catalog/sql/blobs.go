@@ -1,0 +1,256 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sql
+
+import (
+	"context"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+// Blob implements catalog.Blobs.
+func (s *Store) Blob(ctx context.Context, name ref.Name, digest ref.Digest) (catalog.Blob, error) {
+	b := catalog.Blob{Digest: digest}
+	var review time.Time
+	err := s.read(ctx, func(t tx) error {
+		found, err := t.first(`SELECT b.size, b.object_key, l.review_due, b.content
+			FROM names n, blobs b, links l
+			WHERE n.name = ? AND b.digest = ? AND l.name_id = n.id AND l.blob_id = b.id`, name, digest)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			return catalog.ErrBlobUnknown
+		}
+		b.Size, b.Key = found.int(0), found.text(1)
+		if !found.null(2) {
+			review = found.time(2)
+		}
+		b.Content = inlineContent(b.Key, found.bytes(3))
+		return nil
+	})
+	if err != nil {
+		return catalog.Blob{}, err
+	}
+	// A client that is told that the blob is there will not push it again: it
+	// gets the time to push a manifest. Far from its review that is so anyway,
+	// and reading costs no write.
+	if !review.IsZero() && review.Before(s.options.Now().Add(s.options.GracePeriod/2)) {
+		if err := s.postponeReview(ctx, name, digest); err != nil {
+			return catalog.Blob{}, err
+		}
+	}
+	return b, nil
+}
+
+// inlineContent is content as catalog.Blob wants it: not nil without a key,
+// though the database cannot tell no bytes from none.
+func inlineContent(key string, content []byte) []byte {
+	if key == "" && content == nil {
+		return []byte{}
+	}
+	return content
+}
+
+func (s *Store) postponeReview(ctx context.Context, name ref.Name, digest ref.Digest) error {
+	return s.write(ctx, false, func(t tx) error {
+		// A link that a review has removed since it was read is unknown.
+		l, err := findLink(t, name, digest)
+		if err != nil || !l.reviewed {
+			return err
+		}
+		return l.reviewAt(t, s.reviewTime())
+	})
+}
+
+// reviewTime is when content that is out of use from now on is looked at.
+func (s *Store) reviewTime() time.Time { return s.options.Now().Add(s.options.GracePeriod) }
+
+// deletionTime is when the bytes of content that is forgotten now are deleted.
+func (s *Store) deletionTime() time.Time { return s.options.Now().Add(s.options.DeleteDelay) }
+
+// link is a name's link to a blob.
+type link struct {
+	nameID, blobID int64
+	// reviewed says that a review is due, now or later.
+	reviewed bool
+}
+
+// findLink returns catalog.ErrBlobUnknown when name does not link the digest.
+func findLink(t tx, name ref.Name, digest ref.Digest) (link, error) {
+	found, err := t.first(`SELECT l.name_id, l.blob_id, l.review_due
+		FROM names n, blobs b, links l
+		WHERE n.name = ? AND b.digest = ? AND l.name_id = n.id AND l.blob_id = b.id`, name, digest)
+	if err != nil {
+		return link{}, err
+	}
+	if found == nil {
+		return link{}, catalog.ErrBlobUnknown
+	}
+	return link{nameID: found.int(0), blobID: found.int(1), reviewed: !found.null(2)}, nil
+}
+
+// reviewAt sets when the link is reviewed; endReview says that it need not be.
+func (l link) reviewAt(t tx, due time.Time) error {
+	_, err := t.exec("UPDATE links SET review_due = ? WHERE name_id = ? AND blob_id = ?", due, l.nameID, l.blobID)
+	return err
+}
+
+func (l link) endReview(t tx) error {
+	_, err := t.exec("UPDATE links SET review_due = NULL WHERE name_id = ? AND blob_id = ?", l.nameID, l.blobID)
+	return err
+}
+
+// used reports whether a manifest of the name references the blob.
+func (l link) used(t tx) (bool, error) {
+	found, err := t.first("SELECT 1 FROM blob_refs WHERE name_id = ? AND blob_id = ? LIMIT 1", l.nameID, l.blobID)
+	return found != nil, err
+}
+
+// remove deletes the link, and the name with it if nothing is left of that. It
+// reports whether other names link the blob.
+func (l link) remove(t tx) (linked bool, err error) {
+	if _, err := t.exec("DELETE FROM links WHERE name_id = ? AND blob_id = ?", l.nameID, l.blobID); err != nil {
+		return false, err
+	}
+	if err := tidyName(t, l.nameID); err != nil {
+		return false, err
+	}
+	other, err := t.first("SELECT 1 FROM links WHERE blob_id = ? LIMIT 1", l.blobID)
+	return other != nil, err
+}
+
+// tidyName removes a name without content.
+func tidyName(t tx, id int64) error {
+	_, err := t.exec(`DELETE FROM names WHERE id = ?
+		AND NOT EXISTS (SELECT 1 FROM links WHERE name_id = names.id)
+		AND NOT EXISTS (SELECT 1 FROM manifests WHERE name_id = names.id)`, id)
+	return err
+}
+
+// ensureName returns a name's id, and makes the name known.
+func ensureName(t tx, name ref.Name) (int64, error) {
+	id, err := nameID(t, name)
+	if err != nil || id != 0 {
+		return id, err
+	}
+	made, err := t.first("INSERT INTO names (name) VALUES (?) RETURNING id", name)
+	if err != nil {
+		return 0, err
+	}
+	return made.int(0), nil
+}
+
+// nameID is 0 for a name without content.
+func nameID(t tx, name ref.Name) (int64, error) {
+	found, err := t.first("SELECT id FROM names WHERE name = ?", name)
+	if err != nil || found == nil {
+		return 0, err
+	}
+	return found.int(0), nil
+}
+
+// linkBlob links a blob to a name for at least a grace period.
+func (s *Store) linkBlob(t tx, name ref.Name, blobID int64) error {
+	id, err := ensureName(t, name)
+	if err != nil {
+		return err
+	}
+	l := link{nameID: id, blobID: blobID}
+	// A link that a manifest uses has nothing to wait for.
+	if used, err := l.used(t); err != nil || used {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO links (name_id, blob_id, review_due) VALUES (?, ?, ?)
+		ON CONFLICT (name_id, blob_id) DO UPDATE SET review_due = excluded.review_due`, l.nameID, l.blobID, s.reviewTime())
+	return err
+}
+
+// Mount implements catalog.Blobs.
+func (s *Store) Mount(ctx context.Context, name ref.Name, digest ref.Digest, from ref.Name) error {
+	return s.write(ctx, true, func(t tx) error {
+		source, err := findLink(t, from, digest)
+		if err != nil {
+			return err
+		}
+		return s.linkBlob(t, name, source.blobID)
+	})
+}
+
+// Links implements catalog.Blobs.
+func (s *Store) Links(ctx context.Context, digest ref.Digest, limit int) ([]ref.Name, error) {
+	var names []ref.Name
+	err := s.read(ctx, func(t tx) error {
+		return t.query(`SELECT n.name FROM blobs b, links l, names n
+			WHERE b.digest = ? AND l.blob_id = b.id AND n.id = l.name_id LIMIT ?`, func(r row) error {
+			names = append(names, ref.Name(r.text(0)))
+			return nil
+		}, digest, atLeast(limit, 0))
+	})
+	return names, err
+}
+
+// atLeast keeps a limit from being negative, which SQL would take for none.
+func atLeast(limit, least int) int { return max(limit, least) }
+
+// DeleteBlob implements catalog.Blobs.
+func (s *Store) DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest) error {
+	return s.write(ctx, true, func(t tx) error {
+		l, err := findLink(t, name, digest)
+		if err != nil {
+			return err
+		}
+		if used, err := l.used(t); err != nil {
+			return err
+		} else if used {
+			return catalog.ErrBlobInUse
+		}
+		if linked, err := l.remove(t); err != nil || linked {
+			return err
+		}
+		_, err = t.exec("UPDATE blobs SET review_due = ? WHERE id = ?", s.reviewTime(), l.blobID)
+		return err
+	})
+}
+
+// putBlob stores a blob unless its digest is stored, and links it to name. What
+// it returns is the key of bytes that are stored twice.
+func (s *Store) putBlob(t tx, name ref.Name, b catalog.Blob) (discard string, err error) {
+	stored, err := t.first("SELECT id, object_key, review_due FROM blobs WHERE digest = ?", b.Digest)
+	if err != nil {
+		return "", err
+	}
+	if stored == nil {
+		made, err := t.first("INSERT INTO blobs (digest, size, object_key, content) VALUES (?, ?, ?, ?) RETURNING id",
+			b.Digest, b.Size, b.Key, b.Content)
+		if err != nil {
+			return "", err
+		}
+		return "", s.linkBlob(t, name, made.int(0))
+	}
+	id := stored.int(0)
+	if !stored.null(2) {
+		if _, err := t.exec("UPDATE blobs SET review_due = NULL WHERE id = ?", id); err != nil {
+			return "", err
+		}
+	}
+	if err := s.linkBlob(t, name, id); err != nil {
+		return "", err
+	}
+	if b.Key == stored.text(1) {
+		return "", nil
+	}
+	return b.Key, s.deleteObject(t, b.Key, s.options.Now())
+}
+
+// deleteObject queues an object for deletion; "" is none.
+func (s *Store) deleteObject(t tx, key string, due time.Time) error {
+	if key == "" {
+		return nil
+	}
+	_, err := t.exec("INSERT INTO deletions (object_key, due) VALUES (?, ?) ON CONFLICT (object_key) DO NOTHING", key, due)
+	return err
+}

@@ -1,0 +1,35 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sql_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/catalog/catalogtest"
+	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+)
+
+func open(t testing.TB, directory string, o catalogtest.Options) catalog.Store {
+	t.Helper()
+	s, err := sql.Open(t.Context(), sql.Options{
+		Path:        filepath.Join(directory, "catalog.db"),
+		InstanceUID: "uid-1",
+		GracePeriod: o.GracePeriod,
+		DeleteDelay: o.DeleteDelay,
+		Now:         o.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) { catalogtest.Run(t, open) }

@@ -1,0 +1,243 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sql
+
+import (
+	"context"
+	"time"
+)
+
+// DropExpiredUploads implements catalog.Upkeep.
+func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit int) (int, error) {
+	var dropped int
+	err := s.write(ctx, true, func(t tx) error {
+		var err error
+		dropped, err = s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE started_at < ? ORDER BY started_at LIMIT ?",
+			before, atLeast(limit, 0))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return dropped, nil
+}
+
+// dropUploads removes the uploads that a query finds by id and key. Nobody
+// could read their bytes, so those need not be kept any longer.
+func (s *Store) dropUploads(t tx, query string, args ...any) (int, error) {
+	type upload struct{ id, key string }
+	var found []upload
+	if err := t.query(query, func(r row) error {
+		found = append(found, upload{id: r.text(0), key: r.text(1)})
+		return nil
+	}, args...); err != nil {
+		return 0, err
+	}
+	for _, u := range found {
+		if _, err := t.exec("DELETE FROM uploads WHERE id = ?", u.id); err != nil {
+			return 0, err
+		}
+		if err := s.deleteObject(t, u.key, s.options.Now()); err != nil {
+			return 0, err
+		}
+	}
+	return len(found), nil
+}
+
+// Review implements catalog.Upkeep.
+func (s *Store) Review(ctx context.Context, limit int) (int, error) {
+	var reviewed int
+	err := s.write(ctx, true, func(t tx) error {
+		links, err := s.dueLinks(t, limit)
+		if err != nil {
+			return err
+		}
+		blobs, err := s.dueBlobs(t, limit-len(links))
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if err := s.reviewLink(t, l); err != nil {
+				return err
+			}
+		}
+		for _, id := range blobs {
+			if err := s.forgetBlob(t, id); err != nil {
+				return err
+			}
+		}
+		reviewed = len(links) + len(blobs)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return reviewed, nil
+}
+
+func (s *Store) dueLinks(t tx, limit int) ([]link, error) {
+	var due []link
+	err := t.query("SELECT name_id, blob_id FROM links WHERE review_due <= ? ORDER BY review_due LIMIT ?", func(r row) error {
+		due = append(due, link{nameID: r.int(0), blobID: r.int(1), reviewed: true})
+		return nil
+	}, s.options.Now(), atLeast(limit, 0))
+	return due, err
+}
+
+// dueBlobs finds blobs that no name links: a new link ends their review.
+func (s *Store) dueBlobs(t tx, limit int) ([]int64, error) {
+	var due []int64
+	err := t.query("SELECT id FROM blobs WHERE review_due <= ? ORDER BY review_due LIMIT ?", func(r row) error {
+		due = append(due, r.int(0))
+		return nil
+	}, s.options.Now(), atLeast(limit, 0))
+	return due, err
+}
+
+func (s *Store) reviewLink(t tx, l link) error {
+	used, err := l.used(t)
+	if err != nil {
+		return err
+	}
+	if used {
+		return l.endReview(t)
+	}
+	if linked, err := l.remove(t); err != nil || linked {
+		return err
+	}
+	return s.forgetBlob(t, l.blobID)
+}
+
+// forgetBlob removes a blob without links. Its bytes are kept for the delete
+// delay, for a database that is restored from a backup.
+func (s *Store) forgetBlob(t tx, id int64) error {
+	forgotten, err := t.first("DELETE FROM blobs WHERE id = ? RETURNING object_key", id)
+	if err != nil || forgotten == nil {
+		return err
+	}
+	return s.deleteObject(t, forgotten.text(0), s.deletionTime())
+}
+
+// DueDeletions implements catalog.Upkeep.
+func (s *Store) DueDeletions(ctx context.Context, limit int) ([]string, error) {
+	var keys []string
+	err := s.read(ctx, func(t tx) error {
+		return t.query("SELECT object_key FROM deletions WHERE due <= ? ORDER BY due LIMIT ?", func(r row) error {
+			keys = append(keys, r.text(0))
+			return nil
+		}, s.options.Now(), atLeast(limit, 0))
+	})
+	return keys, err
+}
+
+// DeletionsDone implements catalog.Upkeep.
+func (s *Store) DeletionsDone(ctx context.Context, keys []string) error {
+	return s.write(ctx, false, func(t tx) error {
+		for _, key := range keys {
+			if _, err := t.exec("DELETE FROM deletions WHERE object_key = ?", key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Unreferenced implements catalog.Upkeep.
+func (s *Store) Unreferenced(ctx context.Context, keys []string) ([]string, error) {
+	var unreferenced []string
+	err := s.read(ctx, func(t tx) error {
+		for _, key := range keys {
+			// One statement: a key may move from an upload to a blob.
+			found, err := t.first(`SELECT 1 FROM blobs WHERE object_key = ? AND object_key <> ''
+				UNION ALL SELECT 1 FROM uploads WHERE object_key = ? AND object_key <> ''
+				UNION ALL SELECT 1 FROM deletions WHERE object_key = ?`, key, key, key)
+			if err != nil {
+				return err
+			}
+			if found == nil {
+				unreferenced = append(unreferenced, key)
+			}
+		}
+		return nil
+	})
+	return unreferenced, err
+}
+
+// Purge implements catalog.Upkeep. It holds the writer for as long as it takes.
+func (s *Store) Purge(ctx context.Context, id, repository string) error {
+	return s.write(ctx, true, func(t tx) error {
+		now := s.options.Now()
+		first, err := t.exec("INSERT INTO purges (id, done_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", id, now)
+		if err != nil || first == 0 {
+			return err
+		}
+		// '0' follows '/', so this is the range of all names in the repository.
+		from, to := repository+"/", repository+"0"
+		if _, err := s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE name > ? AND name < ?", from, to); err != nil {
+			return err
+		}
+		var names []int64
+		if err := t.query("SELECT id FROM names WHERE name > ? AND name < ?", func(r row) error {
+			names = append(names, r.int(0))
+			return nil
+		}, from, to); err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := s.purgeName(t, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// purgeName removes a name with everything in it. Indexes go before what they
+// list, and references with the manifests that have them.
+func (s *Store) purgeName(t tx, id int64) error {
+	var blobs []int64
+	if err := t.query("SELECT blob_id FROM links WHERE name_id = ?", func(r row) error {
+		blobs = append(blobs, r.int(0))
+		return nil
+	}, id); err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		"DELETE FROM tags WHERE name_id = ?",
+		"DELETE FROM manifest_refs WHERE parent_id IN (SELECT id FROM manifests WHERE name_id = ?)",
+		"DELETE FROM manifests WHERE name_id = ?",
+		"DELETE FROM links WHERE name_id = ?",
+		"DELETE FROM names WHERE id = ?",
+	} {
+		if _, err := t.exec(statement, id); err != nil {
+			return err
+		}
+	}
+	due := s.reviewTime()
+	for _, blob := range blobs {
+		if _, err := t.exec(`UPDATE blobs SET review_due = ? WHERE id = ?
+			AND NOT EXISTS (SELECT 1 FROM links WHERE blob_id = blobs.id)`, due, blob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Purged implements catalog.Upkeep.
+func (s *Store) Purged(ctx context.Context, ids []string) ([]string, error) {
+	var purged []string
+	err := s.read(ctx, func(t tx) error {
+		for _, id := range ids {
+			found, err := t.first("SELECT 1 FROM purges WHERE id = ?", id)
+			if err != nil {
+				return err
+			}
+			if found != nil {
+				purged = append(purged, id)
+			}
+		}
+		return nil
+	})
+	return purged, err
+}

@@ -1,0 +1,146 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sql
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// maxBatch bounds how long an operation waits for others of its transaction.
+const maxBatch = 256
+
+// operation is a unit of work that the writer runs in a savepoint of its own.
+type operation struct {
+	run     func(tx) error
+	durable bool
+	taken   atomic.Bool
+	err     error
+	done    chan struct{}
+}
+
+// take claims the operation: once, for the writer or for a caller who gives up.
+func (o *operation) take() bool { return o.taken.CompareAndSwap(false, true) }
+
+// write has the writer run an operation, and returns when the transaction that
+// holds it has ended. A durable operation survives a crash of the machine.
+// Cancelling ctx withdraws an operation that has not begun; one that has is
+// completed.
+func (s *Store) write(ctx context.Context, durable bool, run func(tx) error) error {
+	o := &operation{run: run, durable: durable, done: make(chan struct{})}
+	select {
+	case s.queue <- o:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return errClosed
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		if o.take() {
+			return ctx.Err()
+		}
+		<-o.done
+		return o.err
+	}
+}
+
+// serve runs operations until the store closes. Those that arrive while a
+// transaction is being committed share the next one.
+func (s *Store) serve() {
+	defer close(s.served)
+	batch := make([]*operation, 0, maxBatch)
+	for {
+		select {
+		case o := <-s.queue:
+			batch = append(batch[:0], o)
+		case <-s.closing:
+			return
+		}
+	collect:
+		for len(batch) < maxBatch {
+			select {
+			case o := <-s.queue:
+				batch = append(batch, o)
+			default:
+				break collect
+			}
+		}
+		s.commit(batch)
+		clear(batch)
+	}
+}
+
+// commit runs a batch in one transaction and answers its operations.
+func (s *Store) commit(batch []*operation) {
+	taken := batch[:0]
+	durable := false
+	for _, o := range batch {
+		if o.take() {
+			taken = append(taken, o)
+			durable = durable || o.durable
+		}
+	}
+	if len(taken) == 0 {
+		return
+	}
+	if err := s.transact(taken, durable); err != nil {
+		// What fails here is the transaction, so none of its operations is
+		// stored, whatever its own result was.
+		_, _ = s.writer.exec(sqlRollback)
+		for _, o := range taken {
+			o.err = err
+		}
+	}
+	for _, o := range taken {
+		close(o.done)
+	}
+}
+
+func (s *Store) transact(batch []*operation, durable bool) error {
+	if durable != s.durable {
+		mode := sqlQuick
+		if durable {
+			mode = sqlDurable
+		}
+		if _, err := s.writer.exec(mode); err != nil {
+			return fmt.Errorf("set the durability: %w", err)
+		}
+		s.durable = durable
+	}
+	if _, err := s.writer.exec(sqlBegin); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	for _, o := range batch {
+		if err := s.runOne(o); err != nil {
+			return err
+		}
+	}
+	if _, err := s.writer.exec(sqlCommit); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// runOne runs an operation so that its failure leaves nothing of it in the
+// transaction. The returned error is one of the transaction.
+func (s *Store) runOne(o *operation) error {
+	if _, err := s.writer.exec(sqlSavepoint); err != nil {
+		return fmt.Errorf("begin an operation: %w", err)
+	}
+	if o.err = o.run(s.writer); o.err != nil {
+		// Some failures (a full disk among them) end the whole transaction:
+		// then this fails too.
+		if _, err := s.writer.exec(sqlRollbackTo); err != nil {
+			return o.err
+		}
+	}
+	if _, err := s.writer.exec(sqlRelease); err != nil {
+		return fmt.Errorf("end an operation: %w", err)
+	}
+	return nil
+}
