@@ -135,7 +135,7 @@ func permitted(s *policy.Snapshot, actor Actor, repository string, action Action
 	}
 	needs := &rules[action]
 	// Who sees a repository may read it.
-	if action != Pull && !includes(role, needs.role) {
+	if action != Pull && !role.Includes(needs.role) {
 		if !member {
 			return Decision{Denied, fmt.Sprintf("you have no role in %s; %s needs %s", repository, needs.doing, needs.role)}
 		}
@@ -212,21 +212,6 @@ func Visible(s *policy.Snapshot, actor Actor, repository string) bool {
 // credential decides; clients do not ask for bearer access to the source.
 func MayMount(s *policy.Snapshot, actor Actor, from ref.Name) bool {
 	return permitted(s, actor, from.Repository(), Pull).Verdict == Allow
-}
-
-// includes says whether a role, possibly none, includes another.
-func includes(role, needed policy.Role) bool { return rank(role) >= rank(needed) }
-
-func rank(r policy.Role) int {
-	switch r {
-	case policy.RoleRead:
-		return 1
-	case policy.RoleWrite:
-		return 2
-	case policy.RoleAdmin:
-		return 3
-	}
-	return 0
 }
 
 // covers says whether a credential's narrowing leaves it a repository.

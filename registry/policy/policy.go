@@ -93,6 +93,22 @@ const (
 	RoleAdmin Role = "Admin"
 )
 
+// Includes says whether whoever has r may do all that other allows. No role
+// includes only no role.
+func (r Role) Includes(other Role) bool { return r.rank() >= other.rank() }
+
+func (r Role) rank() int {
+	switch r {
+	case RoleRead:
+		return 1
+	case RoleWrite:
+		return 2
+	case RoleAdmin:
+		return 3
+	}
+	return 0
+}
+
 // Scope is what a token may be used for, in GitHub's words.
 type Scope string
 

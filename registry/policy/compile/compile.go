@@ -1,0 +1,312 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package compile turns declared objects into the policy that a registry enforces.
+// It is pure: no client, no clock, and the same result for the same objects in any
+// order.
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/registry/credential"
+	"github.com/packages-operator/packages-operator/registry/policy"
+)
+
+// Input is everything that a policy depends on.
+type Input struct {
+	Instance *v1alpha1.PackagesInstance
+	// URL is where clients reach the registry, if it is not what the instance's
+	// exposure says. Empty means that it is.
+	URL string
+	// Repositories and Tokens of other instances or namespaces are ignored.
+	Repositories []v1alpha1.PackagesRepository
+	Tokens       []Token
+}
+
+// Token is a PackagesToken with the values that stand for it at the moment.
+type Token struct {
+	Object      *v1alpha1.PackagesToken
+	Credentials []Credential
+}
+
+// Credential is one value of a token.
+type Credential struct {
+	Hash credential.Hash
+	ID   string
+	// NotAfter is the first instant at which this value is refused, beside the
+	// token's spec.expiresAt; nil for none.
+	NotAfter *time.Time
+}
+
+// Result is a policy, and what in its input has no effect.
+type Result struct {
+	Policy policy.Policy
+	// Problems sorted by kind, namespace and name.
+	Problems []Problem
+}
+
+// Problem says why an object has no effect. Kind, Namespace and Name are the
+// object's; Reason is one of v1alpha1's reasons of conditions, and Message is for
+// a person.
+type Problem struct {
+	Kind      string
+	Namespace string
+	Name      string
+	Reason    string
+	Message   string
+}
+
+// Kinds of Problem.
+const (
+	KindRepository = "PackagesRepository"
+	KindToken      = "PackagesToken"
+)
+
+// Compile makes the policy of one instance. Objects that are being deleted have no
+// rights in it. A repository that is being deleted with deletionPolicy Delete, and
+// held its owner and name, is a purge until its data finalizer is gone. Expired
+// tokens stay in the policy, since the registry's clock decides about them.
+func Compile(in Input) Result {
+	instance := in.Instance
+	hosts := HostsOf(&instance.Spec)
+	if in.URL != "" {
+		hosts.URL = in.URL
+	}
+	result := Result{Policy: policy.Policy{
+		Instance:      policy.Instance{Namespace: instance.Namespace, Name: instance.Name, UID: string(instance.UID)},
+		Hosts:         hosts,
+		Support:       support(instance.Spec.Docker.Support),
+		AnonymousPull: anonymousPull(instance.Spec.Docker.AnonymousPull),
+	}}
+	compileRepositories(&result, instance, in.Repositories)
+	compileTokens(&result, instance, in.Tokens)
+	slices.SortFunc(result.Problems, func(a, b Problem) int {
+		return slices.Compare([]string{a.Kind, a.Namespace, a.Name}, []string{b.Kind, b.Namespace, b.Name})
+	})
+	return result
+}
+
+// HostsOf is where an instance answers. Without an Ingress somebody else's proxy
+// brings clients to the Service; since Docker speaks plain HTTP to nobody but
+// loopback, it is taken to serve HTTPS.
+func HostsOf(spec *v1alpha1.PackagesInstanceSpec) policy.Hosts {
+	hosts := policy.Hosts{Docker: "docker." + spec.Hostname, Base: spec.Hostname}
+	if spec.SubdomainIsolation == v1alpha1.SubdomainIsolationDisabled {
+		hosts.Docker = spec.Hostname
+	}
+	scheme := "https"
+	if ingress := spec.Exposure.Ingress; ingress != nil && ingress.TLS == nil {
+		scheme = "http"
+	}
+	hosts.URL = scheme + "://" + hosts.Docker
+	return hosts
+}
+
+// support closes what it does not know.
+func support(mode v1alpha1.SupportMode) policy.Support {
+	switch mode {
+	case v1alpha1.SupportEnabled, "":
+		return policy.SupportEnabled
+	case v1alpha1.SupportReadOnly:
+		return policy.SupportReadOnly
+	}
+	return policy.SupportDisabled
+}
+
+func anonymousPull(pull v1alpha1.AnonymousPull) policy.AnonymousPull {
+	if pull == v1alpha1.AnonymousPullPublicRepositories {
+		return policy.AnonymousPublic
+	}
+	return policy.AnonymousDeny
+}
+
+func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesRepository) {
+	groups := map[string][]*v1alpha1.PackagesRepository{}
+	for i := range objects {
+		object := &objects[i]
+		if object.Namespace == instance.Namespace && object.Spec.InstanceRef.Name == instance.Name {
+			key := object.Spec.Owner + "/" + object.Spec.Name
+			groups[key] = append(groups[key], object)
+		}
+	}
+	for _, group := range groups {
+		holder := Holder(group)
+		for _, object := range group {
+			if object != holder {
+				result.Problems = append(result.Problems, duplicate(object, holder))
+			}
+		}
+		switch {
+		case holder.DeletionTimestamp.IsZero():
+			result.Policy.Repositories = append(result.Policy.Repositories, repository(&holder.Spec))
+		case PurgeWanted(holder):
+			result.Policy.Purges = append(result.Policy.Purges, policy.Purge{
+				ID: string(holder.UID), Owner: holder.Spec.Owner, Name: holder.Spec.Name,
+			})
+		}
+	}
+	slices.SortFunc(result.Policy.Repositories, func(a, b policy.Repository) int {
+		return slices.Compare([]string{a.Owner, a.Name}, []string{b.Owner, b.Name})
+	})
+	slices.SortFunc(result.Policy.Purges, func(a, b policy.Purge) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// PurgeWanted says whether a repository's deletion waits for the deletion of its
+// content.
+func PurgeWanted(object *v1alpha1.PackagesRepository) bool {
+	return !object.DeletionTimestamp.IsZero() &&
+		object.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete &&
+		slices.Contains(object.Finalizers, v1alpha1.FinalizerData)
+}
+
+func duplicate(object, holder *v1alpha1.PackagesRepository) Problem {
+	return Problem{
+		Kind: KindRepository, Namespace: object.Namespace, Name: object.Name,
+		Reason: v1alpha1.ReasonDuplicateRepository,
+		Message: fmt.Sprintf("%s/%s is already declared by the PackagesRepository %s: delete one of the two",
+			object.Spec.Owner, object.Spec.Name, holder.Name),
+	}
+}
+
+// repository keeps what has effect: the owner is Admin without being listed, and
+// of two roles of one user the greater.
+func repository(spec *v1alpha1.PackagesRepositorySpec) policy.Repository {
+	users := make([]policy.Member, 0, len(spec.Access.Users))
+	for _, user := range spec.Access.Users {
+		if role, known := role(user.Role); known && user.Name != "" && user.Name != spec.Owner {
+			users = append(users, policy.Member{Name: user.Name, Role: role})
+		}
+	}
+	slices.SortFunc(users, func(a, b policy.Member) int {
+		if a.Name == b.Name && a.Role != b.Role {
+			if a.Role.Includes(b.Role) {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	users = slices.CompactFunc(users, func(a, b policy.Member) bool { return a.Name == b.Name })
+	return policy.Repository{Owner: spec.Owner, Name: spec.Name, Visibility: visibility(spec.Visibility), Users: slices.Clip(users)}
+}
+
+func visibility(v v1alpha1.Visibility) policy.Visibility {
+	switch v {
+	case v1alpha1.VisibilityInternal:
+		return policy.Internal
+	case v1alpha1.VisibilityPublic:
+		return policy.Public
+	}
+	return policy.Private
+}
+
+func role(r v1alpha1.RepositoryRole) (policy.Role, bool) {
+	switch r {
+	case v1alpha1.RoleRead:
+		return policy.RoleRead, true
+	case v1alpha1.RoleWrite:
+		return policy.RoleWrite, true
+	case v1alpha1.RoleAdmin:
+		return policy.RoleAdmin, true
+	}
+	return "", false
+}
+
+func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens []Token) {
+	users := map[credential.Hash][]*v1alpha1.PackagesToken{}
+	var effective []Token
+	for _, token := range tokens {
+		object := token.Object
+		if object.Namespace != instance.Namespace || object.Spec.InstanceRef.Name != instance.Name || !object.DeletionTimestamp.IsZero() {
+			continue
+		}
+		token.Credentials = distinct(token.Credentials)
+		effective = append(effective, token)
+		for _, c := range token.Credentials {
+			users[c.Hash] = append(users[c.Hash], object)
+		}
+	}
+	for _, token := range effective {
+		if others := sharers(token, users); len(others) > 0 {
+			result.Problems = append(result.Problems, Problem{
+				Kind: KindToken, Namespace: token.Object.Namespace, Name: token.Object.Name,
+				Reason:  v1alpha1.ReasonDuplicateValue,
+				Message: "the value is also that of the PackagesToken " + strings.Join(others, ", ") + ": give each token a value of its own",
+			})
+			continue
+		}
+		for _, c := range token.Credentials {
+			result.Policy.Credentials = append(result.Policy.Credentials, compileCredential(&token.Object.Spec, token.Object.Name, c))
+		}
+	}
+	slices.SortFunc(result.Policy.Credentials, func(a, b policy.Credential) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// distinct drops repetitions within one token, keeping the end that comes first.
+func distinct(credentials []Credential) []Credential {
+	var kept []Credential
+	for _, c := range credentials {
+		i := slices.IndexFunc(kept, func(k Credential) bool { return k.Hash == c.Hash })
+		if i < 0 {
+			kept = append(kept, c)
+			continue
+		}
+		kept[i].NotAfter = earlier(kept[i].NotAfter, c.NotAfter)
+	}
+	return kept
+}
+
+// sharers are the names of the other tokens that have one of a token's values.
+func sharers(token Token, users map[credential.Hash][]*v1alpha1.PackagesToken) []string {
+	var others []string
+	for _, c := range token.Credentials {
+		for _, user := range users[c.Hash] {
+			if user != token.Object {
+				others = append(others, user.Name)
+			}
+		}
+	}
+	slices.Sort(others)
+	return slices.Compact(others)
+}
+
+func compileCredential(spec *v1alpha1.PackagesTokenSpec, name string, c Credential) policy.Credential {
+	compiled := policy.Credential{
+		ID: c.ID, Hash: c.Hash, Token: name, User: spec.User,
+		Repositories: sortedSet(spec.Repositories),
+		NotAfter:     c.NotAfter,
+	}
+	for _, scope := range sortedSet(spec.Scopes) {
+		switch scope := policy.Scope(scope); scope {
+		case policy.ScopeRead, policy.ScopeWrite, policy.ScopeDelete:
+			compiled.Scopes = append(compiled.Scopes, scope)
+		}
+	}
+	if spec.ExpiresAt != nil {
+		compiled.NotAfter = earlier(compiled.NotAfter, &spec.ExpiresAt.Time)
+	}
+	if compiled.NotAfter != nil {
+		utc := compiled.NotAfter.UTC()
+		compiled.NotAfter = &utc
+	}
+	return compiled
+}
+
+// earlier is the first of two ends, either of which may be none.
+func earlier(a, b *time.Time) *time.Time {
+	if a == nil || b != nil && b.Before(*a) {
+		return b
+	}
+	return a
+}
+
+func sortedSet[S ~string](list []S) []S {
+	set := slices.Clone(list)
+	slices.Sort(set)
+	return slices.Compact(set)
+}
