@@ -45,7 +45,7 @@ func ParseName(s string) (Name, error) {
 	}
 	components := 0
 	for component := range strings.SplitSeq(s, "/") {
-		if err := checkComponent(component); err != nil {
+		if err := CheckComponent(component); err != nil {
 			return "", err
 		}
 		components++
@@ -85,56 +85,58 @@ func (n Name) Image() string {
 }
 
 // CheckComponent reports why s cannot be one component of a name (an owner, a
-// user or a repository), or nil.
-func CheckComponent(s string) error { return checkComponent(s) }
+// user or a repository), or nil. It follows the grammar of OCI Distribution,
+// [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*, and marks what is right but for its case.
+func CheckComponent(s string) error {
+	err := checkComponent(s)
+	if err == nil {
+		return nil
+	}
+	if lower := lowerCase(s); lower != s && checkComponent(lower) == nil {
+		return fmt.Errorf("%w: write %q as %q", ErrUpperCase, s, lower)
+	}
+	return err
+}
 
-// checkComponent follows [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*.
 func checkComponent(s string) error {
 	if s == "" {
 		return errors.New("name has an empty component")
 	}
-	if !alphanumeric(s[0]) || !alphanumeric(s[len(s)-1]) {
-		if upper(s[0]) || upper(s[len(s)-1]) {
-			return fmt.Errorf("%w: write %q as %q", ErrUpperCase, s, strings.ToLower(s))
+	if len(s) > MaxNameLength {
+		return fmt.Errorf("name component has %d characters, at most %d are allowed", len(s), MaxNameLength)
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !alphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return fmt.Errorf("name component %q has the character %q; only a-z, 0-9 and the separators . _ __ - are allowed", s, c)
 		}
+	}
+	if !alphanumeric(s[0]) || !alphanumeric(s[len(s)-1]) {
 		return fmt.Errorf("name component %q must begin and end with a lower-case letter or a digit", s)
 	}
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case alphanumeric(c):
+	for i := 0; i < len(s); i++ {
+		begin := i
+		for !alphanumeric(s[i]) {
 			i++
-		case c == '.':
-			if s[i+1] == '.' || s[i+1] == '_' || s[i+1] == '-' {
-				return separatorError(s)
-			}
-			i++
-		case c == '_':
-			i++
-			if s[i] == '_' {
-				i++
-			}
-			if !alphanumeric(s[i]) && !upper(s[i]) {
-				return separatorError(s)
-			}
-		case c == '-':
-			for s[i] == '-' {
-				i++
-			}
-			if !alphanumeric(s[i]) && !upper(s[i]) {
-				return separatorError(s)
-			}
-		case upper(c):
-			return fmt.Errorf("%w: write %q as %q", ErrUpperCase, s, strings.ToLower(s))
-		default:
-			return fmt.Errorf("name component %q has the character %q; only a-z, 0-9 and the separators . _ __ - are allowed", s, c)
+		}
+		if begin < i && !separator(s[begin:i]) {
+			return fmt.Errorf("name component %q joins words with something else than '.', '_', '__' or dashes", s)
 		}
 	}
 	return nil
 }
 
-func separatorError(s string) error {
-	return fmt.Errorf("name component %q joins words with something else than '.', '_', '__' or dashes", s)
+func separator(s string) bool {
+	return s == "." || s == "_" || s == "__" || strings.Trim(s, "-") == ""
+}
+
+// lowerCase changes A-Z alone: other letters have no place in a name.
+func lowerCase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func alphanumeric(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
@@ -199,7 +201,7 @@ var ErrAlgorithm = errors.New("digest algorithm is not supported; use sha256 or 
 // ParseAlgorithm accepts the supported algorithms' names.
 func ParseAlgorithm(s string) (Algorithm, error) {
 	if Algorithm(s).hexLength() == 0 {
-		return "", fmt.Errorf("%w: %q", ErrAlgorithm, s)
+		return "", fmt.Errorf("%w: %q", ErrAlgorithm, shorten(s))
 	}
 	return Algorithm(s), nil
 }
@@ -212,11 +214,11 @@ type Digest string
 func ParseDigest(s string) (Digest, error) {
 	algorithm, encoded, found := strings.Cut(s, ":")
 	if !found {
-		return "", fmt.Errorf("digest %q is not of the form ALGORITHM:HEX", s)
+		return "", fmt.Errorf("digest %q is not of the form ALGORITHM:HEX", shorten(s))
 	}
 	want := Algorithm(algorithm).hexLength()
 	if want == 0 {
-		return "", fmt.Errorf("%w: %q", ErrAlgorithm, algorithm)
+		return "", fmt.Errorf("%w: %q", ErrAlgorithm, shorten(algorithm))
 	}
 	if len(encoded) != want {
 		return "", fmt.Errorf("digest has %d characters behind %q, %d are needed", len(encoded), algorithm+":", want)
@@ -227,6 +229,15 @@ func ParseDigest(s string) (Digest, error) {
 		}
 	}
 	return Digest(s), nil
+}
+
+// shorten keeps what a stranger sent from filling an error message.
+func shorten(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
 }
 
 // Sum is the digest that a finished hash of this algorithm stands for.
