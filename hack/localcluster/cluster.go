@@ -1,6 +1,8 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 // Package localcluster runs a whole Kubernetes node on this machine, from
 // binaries that are built from Go modules: etcd, the control plane, a kubelet
 // with containerd, kube-proxy and Traefik as ingress controller. Each cluster

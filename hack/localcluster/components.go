@@ -1,6 +1,8 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package localcluster
 
 import (
@@ -55,6 +57,7 @@ func components(l layout, t tools) []machine.Component {
 			"--bind-address=127.0.0.1",
 			"--leader-elect=false",
 			"--use-service-account-credentials",
+			"--node-monitor-period=1s", // how soon a node's being Ready is acted on
 			"--root-ca-file=" + pki("ca.crt"),
 			"--service-account-private-key-file=" + pki("sa.key"),
 			"--cluster-signing-cert-file=" + pki("ca.crt"), "--cluster-signing-key-file=" + pki("ca.key"),

@@ -1,6 +1,8 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package localcluster
 
 import (

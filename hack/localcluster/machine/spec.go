@@ -1,6 +1,8 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 // Package machine runs a set of programs as one machine of their own inside
 // this one: own processes, mounts, root directory, host name and, if asked for,
 // own network. Nothing such a program does to its mounts, interfaces, packet
