@@ -153,7 +153,7 @@ func TestDigest(t *testing.T) {
 		{digest256 + "0", `digest has 65 characters behind "sha256:", 64 are needed`},
 		{"sha512" + digest256[6:], `digest has 64 characters behind "sha512:", 128 are needed`},
 		{strings.ToUpper(digest256[:8]), `digest algorithm is not supported; use sha256 or sha512: "SHA256"`},
-		{"sha256:" + strings.Repeat("0A", sha256.Size), fmt.Sprintf("digest %q is not lower-case hexadecimal", "sha256:" + strings.Repeat("0A", sha256.Size))},
+		{"sha256:" + strings.Repeat("0A", sha256.Size), fmt.Sprintf("digest %q is not lower-case hexadecimal", "sha256:"+strings.Repeat("0A", sha256.Size))},
 		{"sha256:" + strings.Repeat("/.", 32), fmt.Sprintf("digest %q is not lower-case hexadecimal", "sha256:"+strings.Repeat("/.", 32))},
 	} {
 		t.Run(shorten(test.digest), func(t *testing.T) {

@@ -133,7 +133,7 @@ func checkText(key, s string, length int, code errcode.Code) *errcode.Error {
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] > '~' {
-			return errcode.New(http.StatusBadRequest, code, fmt.Sprintf("parameter %s must be printable ASCII", key))
+			return errcode.New(http.StatusBadRequest, code, fmt.Sprintf("parameter %s must be printable ASCII without spaces", key))
 		}
 	}
 	return nil
