@@ -6,6 +6,7 @@ package registrytest
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -83,11 +84,11 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 	if o.DataDir == "" {
 		o.DataDir = t.TempDir()
 	}
-	log := testr.New(quiet{t})
+	log := testr.NewWithInterface(quiet{t}, testr.Options{})
 	if o.Log != nil {
 		log = *o.Log
 	}
-	keys, err := access.CreateKeys(filepath.Join(o.DataDir, "keys"), nil)
+	keys, err := access.CreateKeys(filepath.Join(o.DataDir, "keys"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
