@@ -19,6 +19,7 @@ usage() {
 		usage: hack/tools.sh GROUP...
 		  control-plane   etcd, kube-apiserver, kubectl (what KUBEBUILDER_ASSETS wants)
 		  node            kube-controller-manager, kube-scheduler, kubelet, kube-proxy
+		  kubectl         kubectl alone
 		  traefik         the ingress controller
 		  controller-gen  the generator of CRDs, deepcopy functions and apply configurations
 		  golangci-lint   the linters
@@ -45,6 +46,11 @@ describe() {
 	node)
 		module=kube usual=240
 		packages=(k8s.io/kubernetes/cmd/{kube-controller-manager,kube-scheduler,kubelet,kube-proxy})
+		flags=(-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes")
+		;;
+	kubectl)
+		module=kube usual=100
+		packages=(k8s.io/kubernetes/cmd/kubectl)
 		flags=(-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes")
 		;;
 	traefik)

@@ -136,7 +136,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (*exec.Cmd, error
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, settings.Tools.Kubectl(), args...)
+	cmd := exec.CommandContext(ctx, settings.Tools.kubectl(), args...)
 	cmd.Env = append(WithoutProxies(os.Environ()), "KUBECONFIG="+c.Kubeconfig())
 	return cmd, nil
 }
@@ -147,7 +147,7 @@ func (c *Cluster) KubectlPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return settings.Tools.Kubectl(), nil
+	return settings.Tools.kubectl(), nil
 }
 
 // LoadImage imports a docker or OCI archive into the node, where pods can use
@@ -196,9 +196,7 @@ func (c *Cluster) Components(ctx context.Context) ([]machine.ComponentStatus, er
 // question for Up.
 func (c *Cluster) Running() (bool, error) { return c.node().Running() }
 
-func (c *Cluster) node() *machine.Machine { return machine.Open(c.nodeDir()) }
-
-func (c *Cluster) nodeDir() string { return c.dir }
+func (c *Cluster) node() *machine.Machine { return machine.Open(c.dir) }
 
 func (c *Cluster) say(format string, args ...any) {
 	if c.Log != nil {

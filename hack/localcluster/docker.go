@@ -46,7 +46,7 @@ type DockerOptions struct {
 	CA []byte
 }
 
-// dockerSettings is kept in Dir/docker/docker.json.
+// dockerSettings is kept in docker.json.
 type dockerSettings struct {
 	// External says that the daemon is somebody else's.
 	External bool     `json:"external"`
@@ -57,7 +57,7 @@ type dockerSettings struct {
 // need not be up.
 func (c *Cluster) Docker() *Docker { return &Docker{cluster: c} }
 
-// RegistryDocker options for registries behind the cluster's own Traefik.
+// DockerOptions is what a daemon needs for registries behind the cluster's own Traefik.
 func (c *Cluster) DockerOptions(hosts ...string) (DockerOptions, error) {
 	ip, err := c.NodeIP()
 	if err != nil {
@@ -146,7 +146,9 @@ func (d *Docker) Command(ctx context.Context, args ...string) (*exec.Cmd, error)
 	return cmd, nil
 }
 
-func (d *Docker) dir() string       { return filepath.Join(d.cluster.dir, "docker") }
+// The daemon's state lies beside the cluster's, because it may come up first
+// and outlive the node.
+func (d *Docker) dir() string       { return d.cluster.dir + ".docker" }
 func (d *Docker) socket() string    { return filepath.Join(d.dir(), "docker.sock") }
 func (d *Docker) configDir() string { return filepath.Join(d.dir(), "config") }
 
@@ -170,7 +172,7 @@ func (d *Docker) start(ctx context.Context) (*dockerSettings, error) {
 	if _, err := d.cluster.output(ctx, root, filepath.Join(root, "hack/apt.sh"), "docker"); err != nil {
 		return nil, err
 	}
-	executable, err := d.cluster.buildMachine(ctx, root)
+	executable, err := d.cluster.buildMachine(ctx, root, d.dir())
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +263,10 @@ func (d *Docker) down(ctx context.Context) ([]string, error) {
 			return removed, err
 		}
 	}
-	return removed, os.RemoveAll(d.dir())
+	if _, err := os.Stat(d.dir()); errors.Is(err, fs.ErrNotExist) {
+		return removed, nil
+	}
+	return append(removed, d.dir()), os.RemoveAll(d.dir())
 }
 
 func (d *Docker) unteach(s *dockerSettings) (removed []string, err error) {

@@ -25,15 +25,19 @@ func (c *Cluster) Down(ctx context.Context) (removed []string, err error) {
 }
 
 func (c *Cluster) down(ctx context.Context) ([]string, error) {
-	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	removed, err := c.Docker().down(ctx)
 	if err != nil {
 		return removed, err
 	}
-	more, err := c.node().Stop(ctx)
-	removed = append(removed, more...)
+	more, err := c.removeNode(ctx)
+	return append(removed, more...), err
+}
+
+func (c *Cluster) removeNode(ctx context.Context) ([]string, error) {
+	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	removed, err := c.node().Stop(ctx)
 	if err != nil {
 		return removed, err
 	}

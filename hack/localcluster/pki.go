@@ -115,18 +115,8 @@ func certificateTemplate(subject pkix.Name) (*x509.Certificate, error) {
 // of the cluster needs: NAME.crt and NAME.key. The service-account key pair is
 // sa.key and sa.pub.
 func writePKI(dir, node string, nodeIP string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	ca, err := newAuthority("packages-operator " + node)
+	ca, err := writeAuthority(dir, node)
 	if err != nil {
-		return err
-	}
-	caKey, err := keyPEM(ca.key)
-	if err != nil {
-		return err
-	}
-	if err := writePair(dir, "ca", certPEM(ca.cert.Raw), caKey); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -155,6 +145,22 @@ func writePKI(dir, node string, nodeIP string) error {
 		}
 	}
 	return writeServiceAccountKey(dir)
+}
+
+// writeAuthority makes a new authority as ca.crt and ca.key.
+func writeAuthority(dir, name string) (*authority, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	ca, err := newAuthority("packages-operator " + name)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keyPEM(ca.key)
+	if err != nil {
+		return nil, err
+	}
+	return ca, writePair(dir, "ca", certPEM(ca.cert.Raw), key)
 }
 
 // Files of writePKI that do not belong to one component.

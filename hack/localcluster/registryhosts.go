@@ -69,6 +69,17 @@ func (c *Cluster) writeRegistryHosts(s *settings) error {
 	return nil
 }
 
+// EnsureAuthority makes the cluster's authority if there is none, for the case
+// that certificates are wanted for a cluster that is somebody else's. Up
+// makes a new one.
+func (c *Cluster) EnsureAuthority() error {
+	if _, err := os.Stat(c.CACert()); err == nil {
+		return nil
+	}
+	_, err := writeAuthority(filepath.Dir(c.CACert()), c.name)
+	return err
+}
+
 // IssueCertificate signs a server certificate for hosts (DNS names, wildcards
 // or addresses) with the cluster's authority. Both results are PEM.
 func (c *Cluster) IssueCertificate(hosts ...string) (cert, key []byte, err error) {

@@ -34,8 +34,7 @@ type tools struct {
 	Traefik      string `json:"traefik"`
 }
 
-// Kubectl is the path of kubectl.
-func (t tools) Kubectl() string { return filepath.Join(t.ControlPlane, "kubectl") }
+func (t tools) kubectl() string { return filepath.Join(t.ControlPlane, "kubectl") }
 
 // path of a component's executable.
 func (t tools) path(component string) string {

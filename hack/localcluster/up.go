@@ -56,7 +56,7 @@ func (c *Cluster) Up(ctx context.Context, options UpOptions) error {
 			return c.addRegistryHosts(options.RegistryHosts)
 		}
 	}
-	if _, err := c.down(ctx); err != nil {
+	if _, err := c.removeNode(ctx); err != nil {
 		return fmt.Errorf("remove what was there: %w", err)
 	}
 	if err := c.create(ctx, options); err != nil {
@@ -156,15 +156,15 @@ func (c *Cluster) provideTools(ctx context.Context) (tools, string, error) {
 	if len(dirs) != 3 {
 		return tools{}, "", fmt.Errorf("hack/tools.sh printed %q, want three directories", out)
 	}
-	executable, err := c.buildMachine(ctx, root)
+	executable, err := c.buildMachine(ctx, root, c.dir)
 	return tools{ControlPlane: dirs[0], Node: dirs[1], Traefik: dirs[2]}, executable, err
 }
 
-// buildMachine builds the command that package machine runs inside, without C
-// libraries, so that it works in an empty image too.
-func (c *Cluster) buildMachine(ctx context.Context, root string) (string, error) {
-	path := filepath.Join(c.dir, "cluster")
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+// buildMachine builds the command that package machine runs inside, in dir, and
+// without C libraries, so that it works in an empty image too.
+func (c *Cluster) buildMachine(ctx context.Context, root, dir string) (string, error) {
+	path := filepath.Join(dir, "cluster")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	_, err := c.output(ctx, root, "go", "build", "-ldflags=-s -w", "-o", path, "./hack/cluster")
