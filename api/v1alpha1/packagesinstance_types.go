@@ -49,8 +49,8 @@ type PackagesInstanceSpec struct {
 	// hostname is the DNS name of the instance, such as packages.example.com: in
 	// lower case, of at least two labels, with no scheme, port or path. With
 	// subdomainIsolation Enabled the Docker registry is at docker.HOSTNAME, so it
-	// is at most 246 characters long. Changing it moves the registry and keeps
-	// the data.
+	// is at most 246 characters long. Changing it moves the registry and keeps the
+	// data.
 	// +required
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=246
@@ -59,7 +59,7 @@ type PackagesInstanceSpec struct {
 
 	// subdomainIsolation says whether the Docker registry has a host of its own:
 	// Enabled serves it at docker.HOSTNAME, Disabled at HOSTNAME itself. Switching
-	// it moves the registry and keeps the data.
+	// it moves the registry and keeps the data. Default: Enabled.
 	// +optional
 	// +kubebuilder:default=Enabled
 	SubdomainIsolation SubdomainIsolation `json:"subdomainIsolation,omitempty"`
@@ -74,20 +74,20 @@ type PackagesInstanceSpec struct {
 	// +required
 	Storage StorageSpec `json:"storage,omitzero"`
 
-	// exposure says how clients outside the cluster reach the instance. Without
-	// it there is a Service only.
+	// exposure says how clients outside the cluster reach the instance. Without it
+	// there is a Service only.
 	// +optional
 	Exposure ExposureSpec `json:"exposure,omitzero"`
 
 	// deletionPolicy says what becomes of the stored packages when the instance is
 	// deleted: Retain keeps the volume, and an instance of the same name in the
-	// same namespace takes it up again; Delete deletes it.
+	// same namespace takes it up again; Delete deletes it. Default: Retain.
 	// +optional
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// suspend true stops the operator from acting on this instance. A registry
-	// that runs goes on serving as it was last told.
+	// that runs goes on serving as it was last told. Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	Suspend bool `json:"suspend,omitempty"`
@@ -97,13 +97,15 @@ type PackagesInstanceSpec struct {
 // effect while the registry runs, within a second.
 type DockerSpec struct {
 	// support is Enabled, ReadOnly (downloads work, uploads and deletions are
-	// refused) or Disabled (nothing is served and the packages are kept).
+	// refused) or Disabled (nothing is served and the packages are kept). Default:
+	// Enabled.
 	// +optional
 	// +kubebuilder:default=Enabled
 	Support SupportMode `json:"support,omitempty"`
 
 	// anonymousPull says what may be pulled without a token: Deny, nothing;
-	// PublicRepositories, the repositories whose visibility is Public.
+	// PublicRepositories, the repositories whose visibility is Public. Default:
+	// Deny.
 	// +optional
 	// +kubebuilder:default=Deny
 	AnonymousPull AnonymousPull `json:"anonymousPull,omitempty"`
@@ -186,9 +188,9 @@ type LabelValue string
 
 // IngressTLS names the certificate of an Ingress.
 type IngressTLS struct {
-	// secretName is a Secret of type kubernetes.io/tls in the instance's namespace.
-	// Its certificate must cover every host of the instance: HOSTNAME, and
-	// docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
+	// secretName is a Secret of type kubernetes.io/tls in the instance's
+	// namespace. Its certificate must cover every host of the instance: HOSTNAME,
+	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -203,9 +205,9 @@ type PackagesInstanceStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions say how the instance is: Ready, Reconciling and Stalled as kstatus
-	// defines them, and Accepted, which is False while another instance holds one
-	// of its hosts.
+	// conditions say how the instance is: Ready, Reconciling and Stalled as
+	// kstatus defines them, and Accepted, which is False while another instance
+	// holds one of its hosts.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -216,8 +218,8 @@ type PackagesInstanceStatus struct {
 	// +optional
 	Endpoints InstanceEndpoints `json:"endpoints,omitzero"`
 
-	// policyRevision is the revision of the policy that the registry pods were last
-	// told: support mode, repositories, rights and tokens.
+	// policyRevision is the revision of the policy that the registry pods were
+	// last told: support mode, repositories, rights and tokens.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	PolicyRevision string `json:"policyRevision,omitempty"`

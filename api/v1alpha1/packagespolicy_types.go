@@ -8,8 +8,8 @@ import (
 )
 
 // MaxPolicyDocumentLength is the largest number of bytes that the manager puts
-// into one PackagesPolicy document. The schema counts characters, so no document
-// of this many bytes is refused.
+// into one PackagesPolicy document. The schema counts characters, so no
+// document of this many bytes is refused.
 const MaxPolicyDocumentLength = 262144
 
 // PackagesPolicySpec is one part of a compiled policy.
@@ -58,8 +58,8 @@ type PackagesPolicySpec struct {
 
 // PackagesPolicy is internal: it is what the operator compiled from the
 // instance, its repositories and its tokens for the registry pods to enforce.
-// Never write one: declare PackagesInstance, PackagesRepository and PackagesToken
-// objects instead, and the operator undoes any change made here.
+// Never write one: declare PackagesInstance, PackagesRepository and
+// PackagesToken objects instead, and the operator undoes any change made here.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=packagespolicies,singular=packagespolicy,shortName=pkgpolicy,categories=packages
 // +kubebuilder:selectablefield:JSONPath=`.spec.instanceRef.name`
@@ -72,7 +72,8 @@ type PackagesPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is one part of the compiled policy; it is written by the operator alone.
+	// spec is one part of the compiled policy; it is written by the operator
+	// alone.
 	// +required
 	Spec PackagesPolicySpec `json:"spec"`
 }

@@ -12,8 +12,8 @@ import (
 type Visibility string
 
 const (
-	// VisibilityPrivate shows the repository to its owner and to the users named in
-	// its access list.
+	// VisibilityPrivate shows the repository to its owner and to the users named
+	// in its access list.
 	VisibilityPrivate Visibility = "Private"
 	// VisibilityInternal lets every user with a token of the instance pull.
 	VisibilityInternal Visibility = "Internal"
@@ -66,7 +66,8 @@ type PackagesRepositorySpec struct {
 
 	// visibility says who may pull without being named in access: Private, nobody;
 	// Internal, every user with a token of the instance; Public, these too, and
-	// without a token if the instance's docker.anonymousPull allows it.
+	// without a token if the instance's docker.anonymousPull allows it. Default:
+	// Private.
 	// +optional
 	// +kubebuilder:default=Private
 	Visibility Visibility `json:"visibility,omitempty"`
@@ -77,7 +78,7 @@ type PackagesRepositorySpec struct {
 
 	// deletionPolicy says what becomes of the images when this object is deleted:
 	// Retain hides them, and declaring the same owner and name again from the same
-	// namespace shows them; Delete deletes them.
+	// namespace shows them; Delete deletes them. Default: Retain.
 	// +optional
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`

@@ -34,8 +34,8 @@ const (
 	TokenSecretDockerConfigJSON TokenSecretType = "DockerConfigJSON"
 )
 
-// PackagesTokenSpec is a token: whose it is, what it may be used for, and where
-// its value is kept.
+// PackagesTokenSpec is a token: whose it is, what it may be used for, and
+// where its value is kept.
 // +kubebuilder:validation:XValidation:rule="has(self.secret) != has(self.source)",message="write one of secret and source",messageExpression="has(self.secret) ? 'write secret or source, not both: secret has the operator make the value, source brings your own' : 'write secret, such as secret: {name: monalisa-token}, to have the operator make the value, or source to bring your own'"
 // +kubebuilder:validation:XValidation:rule="has(self.secret) == has(oldSelf.secret)",message="secret and source cannot replace each other: create another PackagesToken",messageExpression="has(oldSelf.secret) ? 'secret cannot be taken away: keep it, or create another PackagesToken with source' : 'source cannot be replaced by secret: keep source, or create another PackagesToken with secret'"
 type PackagesTokenSpec struct {
@@ -105,7 +105,7 @@ type TokenSecret struct {
 
 	// type is the form of the Secret. Opaque has the keys username, password and
 	// registry; DockerConfigJSON has .dockerconfigjson as well, so that pods can
-	// name it in imagePullSecrets. It cannot change.
+	// name it in imagePullSecrets. It cannot change. Default: Opaque.
 	// +optional
 	// +kubebuilder:default=Opaque
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.type cannot change: create another PackagesToken",messageExpression="'secret.type cannot change: keep ' + oldSelf + ', or create another PackagesToken'"
@@ -114,8 +114,8 @@ type TokenSecret struct {
 
 // TokenSource says where a value that the user brings is read from.
 type TokenSource struct {
-	// secretRef names the key of a Secret that holds the value: 40 to 255 printable
-	// ASCII characters without spaces, made by a random generator.
+	// secretRef names the key of a Secret that holds the value: 40 to 255
+	// printable ASCII characters without spaces, made by a random generator.
 	// +required
 	SecretRef SecretKeyReference `json:"secretRef,omitzero"`
 }
@@ -173,14 +173,14 @@ type TokenCredential struct {
 	// +required
 	IssuedAt metav1.Time `json:"issuedAt,omitzero"`
 
-	// notAfter is the instant from which the value is refused. Without it the value
-	// works until the token is deleted.
+	// notAfter is the instant from which the value is refused. Without it the
+	// value works until the token is deleted.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 }
 
-// PackagesToken lets a user log in to an instance: docker login takes its value
-// as the password.
+// PackagesToken lets a user log in to an instance: docker login takes its
+// value as the password.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=packagestokens,singular=packagestoken,shortName=pkgtoken,categories=packages

@@ -16,10 +16,12 @@ import (
 // effect while the registry runs, within a second.
 type DockerSpecApplyConfiguration struct {
 	// support is Enabled, ReadOnly (downloads work, uploads and deletions are
-	// refused) or Disabled (nothing is served and the packages are kept).
+	// refused) or Disabled (nothing is served and the packages are kept). Default:
+	// Enabled.
 	Support *apiv1alpha1.SupportMode `json:"support,omitempty"`
 	// anonymousPull says what may be pulled without a token: Deny, nothing;
-	// PublicRepositories, the repositories whose visibility is Public.
+	// PublicRepositories, the repositories whose visibility is Public. Default:
+	// Deny.
 	AnonymousPull *apiv1alpha1.AnonymousPull `json:"anonymousPull,omitempty"`
 }
 

@@ -10,9 +10,9 @@ package v1alpha1
 //
 // IngressTLS names the certificate of an Ingress.
 type IngressTLSApplyConfiguration struct {
-	// secretName is a Secret of type kubernetes.io/tls in the instance's namespace.
-	// Its certificate must cover every host of the instance: HOSTNAME, and
-	// docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
+	// secretName is a Secret of type kubernetes.io/tls in the instance's
+	// namespace. Its certificate must cover every host of the instance: HOSTNAME,
+	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
 	SecretName *string `json:"secretName,omitempty"`
 }
 

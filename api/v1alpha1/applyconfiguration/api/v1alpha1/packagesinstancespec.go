@@ -17,27 +17,27 @@ type PackagesInstanceSpecApplyConfiguration struct {
 	// hostname is the DNS name of the instance, such as packages.example.com: in
 	// lower case, of at least two labels, with no scheme, port or path. With
 	// subdomainIsolation Enabled the Docker registry is at docker.HOSTNAME, so it
-	// is at most 246 characters long. Changing it moves the registry and keeps
-	// the data.
+	// is at most 246 characters long. Changing it moves the registry and keeps the
+	// data.
 	Hostname *string `json:"hostname,omitempty"`
 	// subdomainIsolation says whether the Docker registry has a host of its own:
 	// Enabled serves it at docker.HOSTNAME, Disabled at HOSTNAME itself. Switching
-	// it moves the registry and keeps the data.
+	// it moves the registry and keeps the data. Default: Enabled.
 	SubdomainIsolation *apiv1alpha1.SubdomainIsolation `json:"subdomainIsolation,omitempty"`
 	// docker configures the Docker registry of the instance.
 	Docker *DockerSpecApplyConfiguration `json:"docker,omitempty"`
 	// storage says where packages are kept. Set exactly one kind of storage; the
 	// kind cannot change later.
 	Storage *StorageSpecApplyConfiguration `json:"storage,omitempty"`
-	// exposure says how clients outside the cluster reach the instance. Without
-	// it there is a Service only.
+	// exposure says how clients outside the cluster reach the instance. Without it
+	// there is a Service only.
 	Exposure *ExposureSpecApplyConfiguration `json:"exposure,omitempty"`
 	// deletionPolicy says what becomes of the stored packages when the instance is
 	// deleted: Retain keeps the volume, and an instance of the same name in the
-	// same namespace takes it up again; Delete deletes it.
+	// same namespace takes it up again; Delete deletes it. Default: Retain.
 	DeletionPolicy *apiv1alpha1.DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// suspend true stops the operator from acting on this instance. A registry
-	// that runs goes on serving as it was last told.
+	// that runs goes on serving as it was last told. Default: false.
 	Suspend *bool `json:"suspend,omitempty"`
 }
 

@@ -17,14 +17,14 @@ type PackagesInstanceStatusApplyConfiguration struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1
 	// until the operator has looked at the object.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions say how the instance is: Ready, Reconciling and Stalled as kstatus
-	// defines them, and Accepted, which is False while another instance holds one
-	// of its hosts.
+	// conditions say how the instance is: Ready, Reconciling and Stalled as
+	// kstatus defines them, and Accepted, which is False while another instance
+	// holds one of its hosts.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// endpoints are where clients reach the instance.
 	Endpoints *InstanceEndpointsApplyConfiguration `json:"endpoints,omitempty"`
-	// policyRevision is the revision of the policy that the registry pods were last
-	// told: support mode, repositories, rights and tokens.
+	// policyRevision is the revision of the policy that the registry pods were
+	// last told: support mode, repositories, rights and tokens.
 	PolicyRevision *string `json:"policyRevision,omitempty"`
 	// version is the version of the registry that the operator runs for this
 	// instance.

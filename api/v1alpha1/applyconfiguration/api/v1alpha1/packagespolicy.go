@@ -19,12 +19,13 @@ import (
 //
 // PackagesPolicy is internal: it is what the operator compiled from the
 // instance, its repositories and its tokens for the registry pods to enforce.
-// Never write one: declare PackagesInstance, PackagesRepository and PackagesToken
-// objects instead, and the operator undoes any change made here.
+// Never write one: declare PackagesInstance, PackagesRepository and
+// PackagesToken objects instead, and the operator undoes any change made here.
 type PackagesPolicyApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// spec is one part of the compiled policy; it is written by the operator alone.
+	// spec is one part of the compiled policy; it is written by the operator
+	// alone.
 	Spec *PackagesPolicySpecApplyConfiguration `json:"spec,omitempty"`
 }
 

@@ -27,13 +27,14 @@ type PackagesRepositorySpecApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// visibility says who may pull without being named in access: Private, nobody;
 	// Internal, every user with a token of the instance; Public, these too, and
-	// without a token if the instance's docker.anonymousPull allows it.
+	// without a token if the instance's docker.anonymousPull allows it. Default:
+	// Private.
 	Visibility *apiv1alpha1.Visibility `json:"visibility,omitempty"`
 	// access names the users that may use the repository, beside its owner.
 	Access *RepositoryAccessApplyConfiguration `json:"access,omitempty"`
 	// deletionPolicy says what becomes of the images when this object is deleted:
 	// Retain hides them, and declaring the same owner and name again from the same
-	// namespace shows them; Delete deletes them.
+	// namespace shows them; Delete deletes them. Default: Retain.
 	DeletionPolicy *apiv1alpha1.DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 

@@ -17,8 +17,8 @@ import (
 // PackagesTokenApplyConfiguration represents a declarative configuration of the PackagesToken type for use
 // with apply.
 //
-// PackagesToken lets a user log in to an instance: docker login takes its value
-// as the password.
+// PackagesToken lets a user log in to an instance: docker login takes its
+// value as the password.
 type PackagesTokenApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -13,8 +13,8 @@ import (
 // PackagesTokenSpecApplyConfiguration represents a declarative configuration of the PackagesTokenSpec type for use
 // with apply.
 //
-// PackagesTokenSpec is a token: whose it is, what it may be used for, and where
-// its value is kept.
+// PackagesTokenSpec is a token: whose it is, what it may be used for, and
+// where its value is kept.
 type PackagesTokenSpecApplyConfiguration struct {
 	// instanceRef names the PackagesInstance that the token is for. It cannot
 	// change.

@@ -18,8 +18,8 @@ type TokenCredentialApplyConfiguration struct {
 	ID *string `json:"id,omitempty"`
 	// issuedAt is when the value was made, or first seen.
 	IssuedAt *v1.Time `json:"issuedAt,omitempty"`
-	// notAfter is the instant from which the value is refused. Without it the value
-	// works until the token is deleted.
+	// notAfter is the instant from which the value is refused. Without it the
+	// value works until the token is deleted.
 	NotAfter *v1.Time `json:"notAfter,omitempty"`
 }
 

@@ -19,7 +19,7 @@ type TokenSecretApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// type is the form of the Secret. Opaque has the keys username, password and
 	// registry; DockerConfigJSON has .dockerconfigjson as well, so that pods can
-	// name it in imagePullSecrets. It cannot change.
+	// name it in imagePullSecrets. It cannot change. Default: Opaque.
 	Type *apiv1alpha1.TokenSecretType `json:"type,omitempty"`
 }
 

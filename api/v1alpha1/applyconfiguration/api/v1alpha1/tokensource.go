@@ -10,8 +10,8 @@ package v1alpha1
 //
 // TokenSource says where a value that the user brings is read from.
 type TokenSourceApplyConfiguration struct {
-	// secretRef names the key of a Secret that holds the value: 40 to 255 printable
-	// ASCII characters without spaces, made by a random generator.
+	// secretRef names the key of a Secret that holds the value: 40 to 255
+	// printable ASCII characters without spaces, made by a random generator.
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
 
