@@ -13,8 +13,27 @@ import (
 
 // Blob implements catalog.Blobs.
 func (s *Store) Blob(ctx context.Context, name ref.Name, digest ref.Digest) (catalog.Blob, error) {
-	b := catalog.Blob{Digest: digest}
-	var review time.Time
+	b, found, generation := s.cache.blob(name, digest)
+	if !found {
+		var err error
+		if b, err = s.readBlob(ctx, name, digest); err != nil {
+			return catalog.Blob{}, err
+		}
+		s.cache.keepBlob(generation, name, b)
+	}
+	// A client that is told that the blob is there will not push it again: it
+	// gets the time to push a manifest. Far from its review that is so anyway,
+	// and reading costs no write.
+	if !b.review.IsZero() && b.review.Before(s.options.Now().Add(s.options.GracePeriod/2)) {
+		if err := s.postponeReview(ctx, name, digest); err != nil {
+			return catalog.Blob{}, err
+		}
+	}
+	return b.Blob, nil
+}
+
+func (s *Store) readBlob(ctx context.Context, name ref.Name, digest ref.Digest) (cachedBlob, error) {
+	b := cachedBlob{Blob: catalog.Blob{Digest: digest}}
 	err := s.read(ctx, func(t tx) error {
 		found, err := t.first(`SELECT b.size, b.object_key, l.review_due, b.content
 			FROM names n, blobs b, links l
@@ -27,23 +46,12 @@ func (s *Store) Blob(ctx context.Context, name ref.Name, digest ref.Digest) (cat
 		}
 		b.Size, b.Key = found.int(0), found.text(1)
 		if !found.null(2) {
-			review = found.time(2)
+			b.review = found.time(2)
 		}
 		b.Content = inlineContent(b.Key, found.bytes(3))
 		return nil
 	})
-	if err != nil {
-		return catalog.Blob{}, err
-	}
-	// A client that is told that the blob is there will not push it again: it
-	// gets the time to push a manifest. Far from its review that is so anyway,
-	// and reading costs no write.
-	if !review.IsZero() && review.Before(s.options.Now().Add(s.options.GracePeriod/2)) {
-		if err := s.postponeReview(ctx, name, digest); err != nil {
-			return catalog.Blob{}, err
-		}
-	}
-	return b, nil
+	return b, err
 }
 
 // inlineContent is content as catalog.Blob wants it: not nil without a key,
@@ -57,6 +65,8 @@ func inlineContent(key string, content []byte) []byte {
 
 func (s *Store) postponeReview(ctx context.Context, name ref.Name, digest ref.Digest) error {
 	return s.write(ctx, false, func(t tx) error {
+		// What is kept may be older than this review time.
+		s.changed.name(name)
 		// A link that a review has removed since it was read is unknown.
 		l, err := findLink(t, name, digest)
 		if err != nil || !l.reviewed {
@@ -208,6 +218,7 @@ func (s *Store) DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest
 		} else if used {
 			return catalog.ErrBlobInUse
 		}
+		s.changed.name(name)
 		if linked, err := l.remove(t); err != nil || linked {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 type tx interface {
 	// exec returns the number of rows that the statement changed.
 	exec(query string, args ...any) (int64, error)
-	// query calls each with every row. A row stays valid afterwards.
+	// query calls each with every row, whose columns are read until it returns.
 	query(query string, each func(row) error, args ...any) error
 	// first returns the first row, nil when there is none.
 	first(query string, args ...any) (row, error)
@@ -164,9 +164,8 @@ func (c *conn) run(s statement, each func(row) error, args []any) (err error) {
 			err = storeError(closeErr)
 		}
 	}()
-	columns := len(rows.Columns())
+	r := make(row, len(rows.Columns()))
 	for {
-		r := make(row, columns)
 		if err := rows.Next(r); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {

@@ -39,12 +39,14 @@ func (s *Store) PutManifest(ctx context.Context, name ref.Name, m catalog.Manife
 			// Only the media type may have been said outside of them.
 			id = stored.int(0)
 			if stored.text(1) != m.MediaType {
+				s.changed.name(name)
 				if _, err := t.exec("UPDATE manifests SET media_type = ? WHERE id = ?", m.MediaType, id); err != nil {
 					return err
 				}
 			}
 		}
 		for _, tag := range tags {
+			s.changed.tag(name, tag)
 			if _, err := t.exec(`INSERT INTO tags (name_id, tag, manifest_id) VALUES (?, ?, ?)
 				ON CONFLICT (name_id, tag) DO UPDATE SET manifest_id = excluded.manifest_id`, nameID, tag, id); err != nil {
 				return err
@@ -137,7 +139,10 @@ func unique(digests []ref.Digest) []ref.Digest {
 
 // ResolveTag implements catalog.Manifests.
 func (s *Store) ResolveTag(ctx context.Context, name ref.Name, tag ref.Tag) (catalog.Descriptor, error) {
-	var d catalog.Descriptor
+	d, found, generation := s.cache.tag(name, tag)
+	if found {
+		return d, nil
+	}
 	err := s.read(ctx, func(t tx) error {
 		found, err := t.first(`SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
 			FROM names n, tags t, manifests m
@@ -151,7 +156,11 @@ func (s *Store) ResolveTag(ctx context.Context, name ref.Name, tag ref.Tag) (cat
 		d, err = descriptor(found)
 		return err
 	})
-	return d, err
+	if err != nil {
+		return catalog.Descriptor{}, err
+	}
+	s.cache.keepTag(generation, name, tag, d)
+	return d, nil
 }
 
 // descriptor reads a row of digest, media type, size, artifact type and
@@ -169,7 +178,11 @@ func descriptor(r row) (catalog.Descriptor, error) {
 
 // Manifest implements catalog.Manifests.
 func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) (catalog.Manifest, error) {
-	m := catalog.Manifest{Digest: digest}
+	m, found, generation := s.cache.manifest(name, digest)
+	if found {
+		return m, nil
+	}
+	m.Digest = digest
 	err := s.read(ctx, func(t tx) error {
 		found, err := t.first(`SELECT m.media_type, m.artifact_type, m.annotations, m.subject, m.blobs, m.manifests, m.content
 			FROM names n, manifests m
@@ -192,6 +205,7 @@ func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) 
 	if err != nil {
 		return catalog.Manifest{}, err
 	}
+	s.cache.keepManifest(generation, name, m)
 	return m, nil
 }
 
@@ -206,6 +220,7 @@ func (s *Store) DeleteManifest(ctx context.Context, name ref.Name, digest ref.Di
 		if found == nil {
 			return catalog.ErrManifestUnknown
 		}
+		s.changed.name(name)
 		id, nameID := found.int(0), found.int(1)
 		if parent, err := t.first("SELECT 1 FROM manifest_refs WHERE child_id = ? LIMIT 1", id); err != nil {
 			return err
@@ -257,6 +272,7 @@ func (s *Store) removeManifest(t tx, nameID, id int64) error {
 // DeleteTag implements catalog.Manifests.
 func (s *Store) DeleteTag(ctx context.Context, name ref.Name, tag ref.Tag) error {
 	return s.write(ctx, true, func(t tx) error {
+		s.changed.tag(name, tag)
 		deleted, err := t.exec("DELETE FROM tags WHERE name_id = (SELECT id FROM names WHERE name = ?) AND tag = ?", name, tag)
 		if err != nil {
 			return err

@@ -25,6 +25,9 @@ import (
 
 var errClosed = errors.New("the catalog is closed")
 
+// DefaultCacheSize is the CacheSize of Options that say nothing about it.
+const DefaultCacheSize = 16 << 20
+
 // Options of Open. Path and InstanceUID are required.
 type Options struct {
 	// Path of the database's file; it is created if it is missing, its
@@ -39,6 +42,9 @@ type Options struct {
 	// the bytes of forgotten content are kept on.
 	GracePeriod time.Duration
 	DeleteDelay time.Duration
+	// CacheSize bounds the bytes of tags, manifests and small blobs that are
+	// kept in memory; 0 means DefaultCacheSize, less than 0 keeps nothing.
+	CacheSize int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log is where the store tells of what it did at start; the zero value
@@ -51,7 +57,7 @@ type Store struct {
 	options Options
 	epoch   uint64
 
-	// Only serve, and Close after it, use writer and durable.
+	// Only serve, and Close after it, use writer, durable and changed.
 	writer  *conn
 	durable bool
 	queue   chan *operation
@@ -59,7 +65,11 @@ type Store struct {
 	served  chan struct{}
 	close   sync.Once
 
+	// changed is what the transaction under way makes wrong in the cache.
+	changed changes
+
 	readers chan *conn
+	cache   *cache
 }
 
 var _ catalog.Store = (*Store)(nil)
@@ -68,6 +78,9 @@ var _ catalog.Store = (*Store)(nil)
 func Open(ctx context.Context, options Options) (*Store, error) {
 	if options.Now == nil {
 		options.Now = time.Now
+	}
+	if options.CacheSize == 0 {
+		options.CacheSize = DefaultCacheSize
 	}
 	path, err := filepath.Abs(options.Path)
 	if err != nil {
@@ -80,6 +93,8 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		queue:   make(chan *operation),
 		closing: make(chan struct{}),
 		served:  make(chan struct{}),
+		changed: changes{},
+		cache:   newCache(options.CacheSize),
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("open the catalog %s: %w", path, err)

@@ -14,11 +14,22 @@ import (
 
 func open(t testing.TB, directory string, o catalogtest.Options) catalog.Store {
 	t.Helper()
+	return openWith(t, directory, o, 0)
+}
+
+func openUncached(t testing.TB, directory string, o catalogtest.Options) catalog.Store {
+	t.Helper()
+	return openWith(t, directory, o, -1)
+}
+
+func openWith(t testing.TB, directory string, o catalogtest.Options, cacheSize int) catalog.Store {
+	t.Helper()
 	s, err := sql.Open(t.Context(), sql.Options{
 		Path:        filepath.Join(directory, "catalog.db"),
 		InstanceUID: "uid-1",
 		GracePeriod: o.GracePeriod,
 		DeleteDelay: o.DeleteDelay,
+		CacheSize:   cacheSize,
 		Now:         o.Now,
 	})
 	if err != nil {
@@ -33,3 +44,5 @@ func open(t testing.TB, directory string, o catalogtest.Options) catalog.Store {
 }
 
 func TestStore(t *testing.T) { catalogtest.Run(t, open) }
+
+func TestStoreWithoutCache(t *testing.T) { catalogtest.Run(t, openUncached) }

@@ -6,6 +6,8 @@ package sql
 import (
 	"context"
 	"time"
+
+	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
 // DropExpiredUploads implements catalog.Upkeep.
@@ -49,11 +51,11 @@ func (s *Store) dropUploads(t tx, query string, args ...any) (int, error) {
 func (s *Store) Review(ctx context.Context, limit int) (int, error) {
 	var reviewed int
 	err := s.write(ctx, true, func(t tx) error {
-		links, err := s.dueLinks(t, limit)
+		links, err := dueLinks(t, s.options.Now(), limit)
 		if err != nil {
 			return err
 		}
-		blobs, err := s.dueBlobs(t, limit-len(links))
+		blobs, err := dueBlobs(t, s.options.Now(), limit-len(links))
 		if err != nil {
 			return err
 		}
@@ -76,26 +78,33 @@ func (s *Store) Review(ctx context.Context, limit int) (int, error) {
 	return reviewed, nil
 }
 
-func (s *Store) dueLinks(t tx, limit int) ([]link, error) {
-	var due []link
-	err := t.query("SELECT name_id, blob_id FROM links WHERE review_due <= ? ORDER BY review_due LIMIT ?", func(r row) error {
-		due = append(due, link{nameID: r.int(0), blobID: r.int(1), reviewed: true})
+// dueLink is a link to be reviewed.
+type dueLink struct {
+	link
+	name ref.Name
+}
+
+func dueLinks(t tx, now time.Time, limit int) ([]dueLink, error) {
+	var due []dueLink
+	err := t.query(`SELECT l.name_id, l.blob_id, n.name FROM links l, names n
+		WHERE l.review_due <= ? AND n.id = l.name_id ORDER BY l.review_due LIMIT ?`, func(r row) error {
+		due = append(due, dueLink{link: link{nameID: r.int(0), blobID: r.int(1), reviewed: true}, name: ref.Name(r.text(2))})
 		return nil
-	}, s.options.Now(), atLeast(limit, 0))
+	}, now, atLeast(limit, 0))
 	return due, err
 }
 
 // dueBlobs finds blobs that no name links: a new link ends their review.
-func (s *Store) dueBlobs(t tx, limit int) ([]int64, error) {
+func dueBlobs(t tx, now time.Time, limit int) ([]int64, error) {
 	var due []int64
 	err := t.query("SELECT id FROM blobs WHERE review_due <= ? ORDER BY review_due LIMIT ?", func(r row) error {
 		due = append(due, r.int(0))
 		return nil
-	}, s.options.Now(), atLeast(limit, 0))
+	}, now, atLeast(limit, 0))
 	return due, err
 }
 
-func (s *Store) reviewLink(t tx, l link) error {
+func (s *Store) reviewLink(t tx, l dueLink) error {
 	used, err := l.used(t)
 	if err != nil {
 		return err
@@ -103,6 +112,7 @@ func (s *Store) reviewLink(t tx, l link) error {
 	if used {
 		return l.endReview(t)
 	}
+	s.changed.name(l.name)
 	if linked, err := l.remove(t); err != nil || linked {
 		return err
 	}
@@ -178,8 +188,9 @@ func (s *Store) Purge(ctx context.Context, id, repository string) error {
 			return err
 		}
 		var names []int64
-		if err := t.query("SELECT id FROM names WHERE name > ? AND name < ?", func(r row) error {
+		if err := t.query("SELECT id, name FROM names WHERE name > ? AND name < ?", func(r row) error {
 			names = append(names, r.int(0))
+			s.changed.name(ref.Name(r.text(1)))
 			return nil
 		}, from, to); err != nil {
 			return err

@@ -102,6 +102,7 @@ func (s *Store) commit(batch []*operation) {
 }
 
 func (s *Store) transact(batch []*operation, durable bool) error {
+	clear(s.changed)
 	if durable != s.durable {
 		mode := sqlQuick
 		if durable {
@@ -120,6 +121,8 @@ func (s *Store) transact(batch []*operation, durable bool) error {
 			return err
 		}
 	}
+	s.cache.begin(s.changed)
+	defer s.cache.end(s.changed)
 	if _, err := s.writer.exec(sqlCommit); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
