@@ -210,6 +210,7 @@ func TestBadPolicyIsRefused(t *testing.T) {
 		{"no instanceRef", policy, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
 		{"format of no version", policy, spec("formatVersion: 0"), []string{"spec.formatVersion: should be greater than or equal to 1"}},
 		{"negative index", policy, spec("index: -1, revision: null, parts: null"), []string{"spec.index: should be greater than or equal to 0"}},
+		{"index beyond the last", policy, spec("index: 1024, revision: null, parts: null"), []string{"spec.index: should be less than or equal to 1023"}},
 		{"first part without a revision", policy, spec("revision: null"), []string{head}},
 		{"first part without digests", policy, spec("parts: null"), []string{head}},
 		{"later part with a revision", policy, spec("index: 1, parts: null"), []string{head}},
