@@ -64,15 +64,16 @@ func run(m *testing.M) (code int, err error) {
 		ControlPlaneStartTimeout: 2 * time.Minute,
 		ControlPlaneStopTimeout:  time.Minute,
 	}
-	restConfig, err = env.Start()
-	if err != nil {
-		return 0, fmt.Errorf("start an API server with the definitions: %w", err)
-	}
+	// Start can fail with the API server running, when a definition is refused.
 	defer func() {
 		if stopErr := env.Stop(); stopErr != nil && err == nil {
 			err = fmt.Errorf("stop the API server: %w", stopErr)
 		}
 	}()
+	restConfig, err = env.Start()
+	if err != nil {
+		return 0, fmt.Errorf("start an API server with the definitions: %w", err)
+	}
 	restConfig.QPS, restConfig.Burst = 1000, 1000
 	api, err = client.New(restConfig, client.Options{Scheme: scheme})
 	if err != nil {
