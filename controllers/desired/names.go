@@ -1,0 +1,83 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"maps"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+// FieldOwner is the field manager of everything that the operator writes.
+const FieldOwner = "packages-operator"
+
+// Ports of a registry pod.
+const (
+	// RegistryPort serves the Docker registry; its name in the Service is http.
+	RegistryPort = 5000
+	// AdminPort serves health, status and metrics, to the cluster only.
+	AdminPort = 8081
+)
+
+// AnnotationDataUID is on a volume claim and on the StatefulSet that mounts it:
+// the UID of the instance that the volume was made for. An instance of the same
+// name that takes the volume up later goes on under this identity, which the
+// registry finds in its data directory.
+const AnnotationDataUID = v1alpha1.GroupName + "/data-uid"
+
+// RegistryName is the name of an instance's StatefulSet, Service, ServiceAccount,
+// Role, RoleBinding and Ingress.
+func RegistryName(instance string) string { return instance + "-packages" }
+
+// DataName is the name of an instance's volume claim.
+func DataName(instance string) string { return instance + "-packages-data" }
+
+// KeysName is the name of the Secret with an instance's signing keys.
+func KeysName(instance string) string { return instance + "-packages-keys" }
+
+// instanceLabels are on every object made for an instance.
+func instanceLabels(instance string) map[string]string {
+	return map[string]string{
+		v1alpha1.LabelInstance:         instance,
+		"app.kubernetes.io/name":       "packages-registry",
+		"app.kubernetes.io/instance":   instance,
+		"app.kubernetes.io/managed-by": FieldOwner,
+	}
+}
+
+// PodLabels select the pods of an instance.
+func PodLabels(instance string) map[string]string {
+	return map[string]string{
+		v1alpha1.LabelInstance:        instance,
+		"app.kubernetes.io/component": "registry",
+	}
+}
+
+func podTemplateLabels(instance string) map[string]string {
+	labels := instanceLabels(instance)
+	maps.Copy(labels, PodLabels(instance))
+	return labels
+}
+
+// instanceOwner makes the garbage collector remove an object with its instance.
+// It does not block the owner's deletion, which would need more rights.
+func instanceOwner(instance *v1alpha1.PackagesInstance) *metav1ac.OwnerReferenceApplyConfiguration {
+	return owner("PackagesInstance", instance)
+}
+
+func tokenOwner(token *v1alpha1.PackagesToken) *metav1ac.OwnerReferenceApplyConfiguration {
+	return owner("PackagesToken", token)
+}
+
+func owner(kind string, object metav1.Object) *metav1ac.OwnerReferenceApplyConfiguration {
+	return metav1ac.OwnerReference().
+		WithAPIVersion(v1alpha1.GroupVersion.String()).
+		WithKind(kind).
+		WithName(object.GetName()).
+		WithUID(object.GetUID()).
+		WithController(true)
+}

@@ -1,0 +1,188 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
+	rbacv1ac "k8s.io/client-go/applyconfigurations/rbac/v1"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/controllers/desired"
+)
+
+// applyObjects makes everything that the registry runs on. One object that cannot
+// be made keeps no other from being made; the first reason is reported.
+func (r *instanceReconciler) applyObjects(ctx context.Context, s *instanceScope) error {
+	var errs []error
+	for _, apply := range []func(context.Context, *instanceScope) error{
+		r.applyKeys,
+		r.applyRBAC,
+		r.applyStorage,
+		r.applyService,
+		r.applyStatefulSet,
+		r.applyIngress,
+	} {
+		if err := apply(ctx, s); err != nil {
+			errs = append(errs, s.objectFinding(err))
+		}
+	}
+	for _, err := range errs {
+		if f := (*finding)(nil); errors.As(err, &f) {
+			return f
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// applyKeys makes the signing keys once. What is there is kept, since pods and
+// clients rely on it, unless it cannot work.
+func (r *instanceReconciler) applyKeys(ctx context.Context, s *instanceScope) error {
+	current, err := find[corev1.Secret](ctx, r.writer, s.claim, "Secret",
+		types.NamespacedName{Namespace: s.instance.Namespace, Name: desired.KeysName(s.instance.Name)})
+	if err != nil {
+		return err
+	}
+	var keys map[string][]byte
+	if current != nil && desired.UsableKeys(current.Data) {
+		keys = current.Data
+	} else if keys, err = newKeys(r.random); err != nil {
+		return err
+	}
+	return put(ctx, r.writer, current, desired.KeysSecret(s.instance, keys), corev1ac.ExtractSecret)
+}
+
+func newKeys(random io.Reader) (map[string][]byte, error) {
+	var id [8]byte
+	key := make([]byte, desired.KeyLength)
+	for _, b := range [][]byte{id[:], key} {
+		if _, err := io.ReadFull(random, b); err != nil {
+			return nil, fmt.Errorf("making a signing key: %w", err)
+		}
+	}
+	return map[string][]byte{hex.EncodeToString(id[:]): key}, nil
+}
+
+func (r *instanceReconciler) applyRBAC(ctx context.Context, s *instanceScope) error {
+	if err := ensure[corev1.ServiceAccount](ctx, r.writer, s.claim, desired.ServiceAccount(s.instance), corev1ac.ExtractServiceAccount); err != nil {
+		return err
+	}
+	if err := ensure[rbacv1.Role](ctx, r.writer, s.claim, desired.Role(s.instance), rbacv1ac.ExtractRole); err != nil {
+		return err
+	}
+	want := desired.RoleBinding(s.instance)
+	current, err := find[rbacv1.RoleBinding](ctx, r.writer, s.claim, "RoleBinding",
+		types.NamespacedName{Namespace: *want.GetNamespace(), Name: *want.GetName()})
+	if err != nil {
+		return err
+	}
+	// A role reference cannot change, so a wrong one is made anew.
+	if current != nil && (current.RoleRef.Kind != *want.RoleRef.Kind || current.RoleRef.Name != *want.RoleRef.Name) {
+		key := types.NamespacedName{Namespace: current.Namespace, Name: current.Name}
+		if err := remove[rbacv1.RoleBinding](ctx, r.writer, s.claim, "RoleBinding", key); err != nil {
+			return err
+		}
+		current = nil
+	}
+	return put(ctx, r.writer, current, want, rbacv1ac.ExtractRoleBinding)
+}
+
+func (r *instanceReconciler) applyStorage(ctx context.Context, s *instanceScope) error {
+	want := desired.PersistentVolumeClaim(s.instance, s.dataUID)
+	if want == nil {
+		return nil
+	}
+	return s.storageFinding(ensure[corev1.PersistentVolumeClaim](ctx, r.writer, s.claim, want, corev1ac.ExtractPersistentVolumeClaim))
+}
+
+func (r *instanceReconciler) applyService(ctx context.Context, s *instanceScope) error {
+	return ensure[corev1.Service](ctx, r.writer, s.claim, desired.Service(s.instance), corev1ac.ExtractService)
+}
+
+func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceScope) error {
+	return ensure[appsv1.StatefulSet](ctx, r.writer, s.claim, desired.StatefulSet(s.instance, r.image, s.dataUID), appsv1ac.ExtractStatefulSet)
+}
+
+func (r *instanceReconciler) applyIngress(ctx context.Context, s *instanceScope) error {
+	hosts := []string{s.hosts.Docker}
+	if s.hosts.Base != s.hosts.Docker {
+		hosts = append(hosts, s.hosts.Base)
+	}
+	want := desired.Ingress(s.instance, hosts)
+	if want == nil {
+		return r.removeIngress(ctx, s)
+	}
+	return ensure[networkingv1.Ingress](ctx, r.writer, s.claim, want, networkingv1ac.ExtractIngress)
+}
+
+func (r *instanceReconciler) removeIngress(ctx context.Context, s *instanceScope) error {
+	return remove[networkingv1.Ingress](ctx, r.writer, s.claim, "Ingress",
+		types.NamespacedName{Namespace: s.instance.Namespace, Name: desired.RegistryName(s.instance.Name)})
+}
+
+// objectFinding says what a person can do about an object that cannot be made.
+func (s *instanceScope) objectFinding(err error) error {
+	var conflict *conflictError
+	var outgoing *outgoingError
+	switch {
+	case errors.As(err, &conflict):
+		f := stalled(v1alpha1.ReasonObjectConflict, fmt.Sprintf(
+			"the %s %s belongs to somebody else, so it is left alone: delete or rename it, or give the PackagesInstance another name",
+			conflict.kind, conflict.name))
+		f.again = stalledRetry
+		return f
+	case errors.As(err, &outgoing):
+		return progressing(v1alpha1.ReasonProgressing, outgoing.Error())
+	}
+	return err
+}
+
+// storageFinding does so for the volume claim.
+func (s *instanceScope) storageFinding(err error) error {
+	var conflict *conflictError
+	name := desired.DataName(s.instance.Name)
+	switch {
+	case errors.As(err, &conflict):
+		f := stalled(v1alpha1.ReasonStorageConflict, fmt.Sprintf(
+			"the PersistentVolumeClaim %s belongs to somebody else, so it is left alone: delete it, or label it %s=%s if its data is this instance's",
+			name, v1alpha1.LabelInstance, s.instance.Name))
+		f.again = stalledRetry
+		return f
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		f := stalled(v1alpha1.ReasonStorageConflict, fmt.Sprintf(
+			"the PersistentVolumeClaim %s cannot become what spec.storage says: %s", name, statusMessage(err)))
+		f.again = stalledRetry
+		return f
+	}
+	return s.objectFinding(err)
+}
+
+// isForeign says whether err is about an object that is not ours to write.
+func isForeign(err error) bool {
+	var conflict *conflictError
+	var outgoing *outgoingError
+	return errors.As(err, &conflict) || errors.As(err, &outgoing)
+}
+
+// statusMessage is the API server's sentence alone.
+func statusMessage(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,258 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	apiac "github.com/packages-operator/packages-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/controllers/desired"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/policy/compile"
+)
+
+// accept decides whether the instance has its hosts. One that has not has no
+// effect: nothing is made for it, and what was made before goes on as it was told,
+// without an Ingress.
+func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error {
+	s.hosts = compile.HostsOf(&s.instance.Spec)
+	var all v1alpha1.PackagesInstanceList
+	if err := r.cached.List(ctx, &all); err != nil {
+		return fmt.Errorf("listing instances: %w", err)
+	}
+	contenders := make([]*v1alpha1.PackagesInstance, 0, len(all.Items))
+	candidate := s.instance
+	for i := range all.Items {
+		contender := incumbency(&all.Items[i])
+		if contender.UID == s.instance.UID {
+			candidate = contender
+		}
+		contenders = append(contenders, contender)
+	}
+	holder, message := compile.HostConflict(candidate, contenders)
+	if holder == nil {
+		s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other instance has these hosts"}
+		return nil
+	}
+	s.conclusion.accepted = &acceptance{false, v1alpha1.ReasonHostConflict, message}
+	if err := r.removeIngress(ctx, s); err != nil {
+		return err
+	}
+	if err := r.publishUnaccepted(ctx, s); err != nil {
+		return err
+	}
+	return stalled(v1alpha1.ReasonHostConflict, message)
+}
+
+// publishUnaccepted tells the instance's repositories and tokens that they have no
+// effect for now.
+func (r *instanceReconciler) publishUnaccepted(ctx context.Context, s *instanceScope) error {
+	repositories, tokens, err := r.load(ctx, s.instance)
+	if err != nil {
+		return err
+	}
+	pvc, err := find[corev1.PersistentVolumeClaim](ctx, r.writer, s.claim, "PersistentVolumeClaim",
+		types.NamespacedName{Namespace: s.instance.Namespace, Name: desired.DataName(s.instance.Name)})
+	if err != nil && !isForeign(err) {
+		return err
+	}
+	r.verdicts.publish(client.ObjectKeyFromObject(s.instance), compiled{
+		uid: s.instance.UID, generation: s.instance.Generation, dataless: pvc == nil,
+		subjects: subjectsOf(repositories, tokens, nil),
+	})
+	return nil
+}
+
+// incumbency returns the instance without its Accepted condition if that speaks of
+// other hosts than the spec does now: having had one host is no right to another.
+func incumbency(instance *v1alpha1.PackagesInstance) *v1alpha1.PackagesInstance {
+	accepted := meta.FindStatusCondition(instance.Status.Conditions, v1alpha1.ConditionAccepted)
+	if accepted == nil || accepted.ObservedGeneration == instance.Generation {
+		return instance
+	}
+	if docker := instance.Status.Endpoints.Docker; docker != nil && docker.Host == compile.HostsOf(&instance.Spec).Docker {
+		return instance
+	}
+	instance = instance.DeepCopy()
+	meta.RemoveStatusCondition(&instance.Status.Conditions, v1alpha1.ConditionAccepted)
+	return instance
+}
+
+// identify finds the identity of the data: that of the instance which the volume
+// was made for, even if this one is a later one of the same name.
+func (r *instanceReconciler) identify(ctx context.Context, s *instanceScope) error {
+	namespace, name := s.instance.Namespace, s.instance.Name
+	pvc, err := find[corev1.PersistentVolumeClaim](ctx, r.writer, s.claim, "PersistentVolumeClaim",
+		types.NamespacedName{Namespace: namespace, Name: desired.DataName(name)})
+	if err != nil {
+		return s.storageFinding(err)
+	}
+	var statefulSet appsv1.StatefulSet
+	err = r.cached.Get(ctx, types.NamespacedName{Namespace: namespace, Name: desired.RegistryName(name)}, &statefulSet)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the StatefulSet: %w", err)
+	}
+	s.dataUID = s.instance.UID
+	switch {
+	case pvc != nil && pvc.Annotations[desired.AnnotationDataUID] != "":
+		s.dataUID = types.UID(pvc.Annotations[desired.AnnotationDataUID])
+	case s.claim.holds(&statefulSet) && statefulSet.Annotations[desired.AnnotationDataUID] != "":
+		// Somebody took the annotation off the claim.
+		s.dataUID = types.UID(statefulSet.Annotations[desired.AnnotationDataUID])
+	}
+	return nil
+}
+
+// applyPolicy compiles what the namespace declares and hands it to the pods.
+func (r *instanceReconciler) applyPolicy(ctx context.Context, s *instanceScope) error {
+	input := compile.Input{Instance: s.instance.DeepCopy()}
+	input.Instance.UID = s.dataUID
+	var err error
+	if input.Repositories, input.Tokens, err = r.load(ctx, s.instance); err != nil {
+		return err
+	}
+	result := compile.Compile(input)
+	shards, revision, err := policy.Split(result.Policy)
+	if err != nil {
+		return stalled(v1alpha1.ReasonPolicyNotServed, "the policy cannot be handed to the registry: "+err.Error())
+	}
+	if err := r.applyShards(ctx, s, shards); err != nil {
+		return s.objectFinding(err)
+	}
+	s.revision = revision
+	for _, purge := range result.Policy.Purges {
+		s.purges = append(s.purges, purge.ID)
+	}
+	r.verdicts.publish(client.ObjectKeyFromObject(s.instance), compiled{
+		uid: s.instance.UID, generation: s.instance.Generation, accepted: true, revision: revision,
+		subjects: subjectsOf(input.Repositories, input.Tokens, result.Problems),
+	})
+	return nil
+}
+
+// applyShards writes the parts before the head that names them, so that a pod
+// finds what the head speaks of, and removes parts that no head names anymore.
+func (r *instanceReconciler) applyShards(ctx context.Context, s *instanceScope, shards []policy.Shard) error {
+	for i := len(shards) - 1; i >= 0; i-- {
+		want := desired.PackagesPolicy(s.instance, shards[i])
+		if err := ensure[v1alpha1.PackagesPolicy](ctx, r.writer, s.claim, want, apiac.ExtractPackagesPolicy); err != nil {
+			return err
+		}
+	}
+	var existing v1alpha1.PackagesPolicyList
+	if err := r.cached.List(ctx, &existing, client.InNamespace(s.instance.Namespace),
+		client.MatchingLabels{v1alpha1.LabelInstance: s.instance.Name}); err != nil {
+		return fmt.Errorf("listing policies: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, shard := range shards {
+		wanted[desired.PolicyName(s.instance.Name, shard.Index)] = true
+	}
+	for i := range existing.Items {
+		if key := client.ObjectKeyFromObject(&existing.Items[i]); !wanted[key.Name] {
+			if err := remove[v1alpha1.PackagesPolicy](ctx, r.writer, s.claim, "PackagesPolicy", key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// load reads the namespace's repositories and tokens of the instance, and the
+// values that stand for the tokens.
+func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.PackagesInstance) ([]v1alpha1.PackagesRepository, []compile.Token, error) {
+	var repositories v1alpha1.PackagesRepositoryList
+	var tokens v1alpha1.PackagesTokenList
+	ofInstance := []client.ListOption{client.InNamespace(instance.Namespace), client.MatchingFields{indexInstance: instance.Name}}
+	if err := r.cached.List(ctx, &repositories, ofInstance...); err != nil {
+		return nil, nil, fmt.Errorf("listing repositories: %w", err)
+	}
+	if err := r.cached.List(ctx, &tokens, ofInstance...); err != nil {
+		return nil, nil, fmt.Errorf("listing tokens: %w", err)
+	}
+	inputs := make([]compile.Token, 0, len(tokens.Items))
+	for i := range tokens.Items {
+		token := &tokens.Items[i]
+		input := compile.Token{Object: token}
+		known, err := r.credential(ctx, token)
+		switch f := (*finding)(nil); {
+		case errors.As(err, &f):
+			// The token's controller says why; here it has no value.
+		case err != nil:
+			return nil, nil, err
+		case known != nil:
+			input.Credentials = []compile.Credential{{Hash: known.hash, ID: known.id}}
+		}
+		inputs = append(inputs, input)
+	}
+	return repositories.Items, inputs, nil
+}
+
+// credential is the value that stands for a token now, nil for none.
+func (r *instanceReconciler) credential(ctx context.Context, token *v1alpha1.PackagesToken) (*knownValue, error) {
+	if token.Spec.Secret == nil {
+		return r.sources.value(ctx, token)
+	}
+	var secret corev1.Secret
+	err := r.cached.Get(ctx, types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.Secret.Name}, &secret)
+	if err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if !tokenClaim(token).holds(&secret) {
+		return nil, nil
+	}
+	record, ok := recordOf(token, &secret)
+	if !ok {
+		return nil, nil
+	}
+	return knownValueOf(record.Value), nil
+}
+
+// subjectsOf pairs what went into a compile with what came out of it.
+func subjectsOf(repositories []v1alpha1.PackagesRepository, tokens []compile.Token, problems []compile.Problem) map[kind][]subject {
+	type name struct{ kind, name string }
+	problemOf := make(map[name]*compile.Problem, len(problems))
+	for i, problem := range problems {
+		problemOf[name{problem.Kind, problem.Name}] = &problems[i]
+	}
+	subjects := map[kind][]subject{}
+	for i := range repositories {
+		object := &repositories[i]
+		subjects[kindRepository] = append(subjects[kindRepository], subject{
+			key: client.ObjectKeyFromObject(object), uid: object.UID, version: repositoryVersion(object),
+			problem: problemOf[name{compile.KindRepository, object.Name}],
+		})
+	}
+	for _, token := range tokens {
+		id := ""
+		if len(token.Credentials) > 0 {
+			id = token.Credentials[0].ID
+		}
+		subjects[kindToken] = append(subjects[kindToken], subject{
+			key: client.ObjectKeyFromObject(token.Object), uid: token.Object.UID, version: tokenVersion(token.Object, id),
+			problem: problemOf[name{compile.KindToken, token.Object.Name}],
+		})
+	}
+	return subjects
+}
+
+// repositoryVersion and tokenVersion change with whatever the policy takes from
+// the object.
+func repositoryVersion(object *v1alpha1.PackagesRepository) string {
+	return strconv.FormatInt(object.Generation, 10)
+}
+
+func tokenVersion(object *v1alpha1.PackagesToken, credentialID string) string {
+	return strconv.FormatInt(object.Generation, 10) + " " + credentialID
+}

@@ -1,0 +1,30 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+// What the manager may do. Leases are granted in its own namespace only, by a role
+// of their own.
+//
+// Finalizers are written with patch:
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances;packagesrepositories;packagestokens,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances/status;packagesrepositories/status;packagestokens/status,verbs=patch
+//
+// Policies; reading them is also what the registries' Roles grant, and nobody can
+// grant what they do not have:
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagespolicies,verbs=get;list;watch;create;patch;delete
+//
+// Objects that go with their owner:
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=get;list;watch;create;patch
+//
+// Objects that are deleted when the spec no longer wants them, or that must be made
+// anew to change. Secrets: keys, tokens, and the values that users bring:
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims;secrets,verbs=get;list;watch;create;patch;delete
+//
+// Why an instance is not ready, and what happened to it:
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

@@ -1,0 +1,40 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+// reporter records events, on transitions only.
+type reporter struct{ events.EventRecorder }
+
+// transition records that Ready or its reason has changed.
+func (r reporter) transition(object client.Object, before, after []metav1.Condition) {
+	old := meta.FindStatusCondition(before, v1alpha1.ConditionReady)
+	now := meta.FindStatusCondition(after, v1alpha1.ConditionReady)
+	if now == nil || old != nil && old.Status == now.Status && old.Reason == now.Reason {
+		return
+	}
+	eventType := corev1.EventTypeNormal
+	if meta.IsStatusConditionTrue(after, v1alpha1.ConditionStalled) || now.Reason == v1alpha1.ReasonReconcileFailed {
+		eventType = corev1.EventTypeWarning
+	}
+	r.Eventf(object, nil, eventType, now.Reason, "Reconcile", "%s", now.Message)
+}
+
+// minted records that a token has a new value, which another was before if again.
+func (r reporter) minted(token *v1alpha1.PackagesToken, again bool) {
+	note := "Made a value and wrote it to the Secret %s"
+	if again {
+		note = "The Secret %[1]s did not hold the value that was made for this token, which is refused from now on; made another and wrote it there"
+	}
+	r.Eventf(token, nil, corev1.EventTypeNormal, "Minted", "Mint", note, token.Spec.Secret.Name)
+}

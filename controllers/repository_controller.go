@@ -1,0 +1,125 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+// repositoryReconciler reports how PackagesRepositories are, and holds one back
+// from deletion until its images are deleted, if its policy says so.
+type repositoryReconciler struct {
+	*writer
+	verdicts *verdicts
+	reporter reporter
+	now      func() time.Time
+}
+
+func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	repository := &v1alpha1.PackagesRepository{}
+	if err := r.cached.Get(ctx, request.NamespacedName, repository); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	deleting := !repository.DeletionTimestamp.IsZero()
+	if deleting && !controllerutil.ContainsFinalizer(repository, v1alpha1.FinalizerData) {
+		return ctrl.Result{}, nil
+	}
+	// Only content that is to be deleted holds the object back.
+	holds := repository.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete
+	if !deleting || !holds {
+		if _, err := r.setFinalizer(ctx, repository, v1alpha1.FinalizerData, holds); err != nil || deleting {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+
+	decide := r.declare
+	if deleting {
+		decide = r.purge
+	}
+	outcome, err := decide(ctx, repository)
+	if f := (*finding)(nil); errors.As(err, &f) {
+		outcome.finding, err = f, nil
+	}
+	if apierrors.IsConflict(err) || deleting && err == nil && outcome.finding == nil {
+		return ctrl.Result{}, err
+	}
+	outcome.failure = err
+	return ctrl.Result{}, r.summarize(ctx, repository, outcome)
+}
+
+// declare decides about a repository that is to be served.
+func (r *repositoryReconciler) declare(ctx context.Context, repository *v1alpha1.PackagesRepository) (conclusion, error) {
+	c := conclusion{ready: fmt.Sprintf("images are at OWNER/REPOSITORY %s/%s", repository.Spec.Owner, repository.Spec.Name)}
+	instance, err := findInstance(ctx, r.cached, repository.Namespace, repository.Spec.InstanceRef.Name)
+	if err != nil {
+		if f := (*finding)(nil); errors.As(err, &f) {
+			c.accepted = &acceptance{false, f.reason, f.message}
+		}
+		return c, err
+	}
+	if !hasEffect(instance) {
+		return c, progressing(v1alpha1.ReasonInstanceNotReady, instanceWithoutEffect(instance.Name))
+	}
+	verdict, known := r.verdicts.of(client.ObjectKeyFromObject(instance), kindRepository, repository.UID, repositoryVersion(repository))
+	switch {
+	case known && verdict.problem != nil:
+		c.accepted = &acceptance{false, verdict.problem.Reason, verdict.problem.Message}
+		return c, stalled(verdict.problem.Reason, verdict.problem.Message)
+	case known:
+		c.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other object declares this owner and name"}
+	}
+	if (!known || !verdict.served) && !wasReady(repository.Status.Conditions, repository.Generation) {
+		return c, progressing(v1alpha1.ReasonInstanceNotReady, notServedYet(instance.Name))
+	}
+	return c, nil
+}
+
+// purge lets a repository go when its images are deleted, or when there is nothing
+// left that could delete them. Its policy asks for the deletion as long as the
+// object is there; nothing else ever deletes content.
+func (r *repositoryReconciler) purge(ctx context.Context, repository *v1alpha1.PackagesRepository) (conclusion, error) {
+	name := repository.Spec.InstanceRef.Name
+	_, err := findInstance(ctx, r.cached, repository.Namespace, name)
+	gone := (*finding)(nil)
+	if err != nil && !errors.As(err, &gone) {
+		return conclusion{}, err
+	}
+	verdict, known := r.verdicts.of(types.NamespacedName{Namespace: repository.Namespace, Name: name},
+		kindRepository, repository.UID, repositoryVersion(repository))
+	// Content of an owner and name that another object holds is the other's.
+	if gone != nil || known && (verdict.purged || verdict.dataless || verdict.problem != nil) {
+		_, err := r.setFinalizer(ctx, repository, v1alpha1.FinalizerData, false)
+		return conclusion{}, client.IgnoreNotFound(err)
+	}
+	return conclusion{}, progressing(v1alpha1.ReasonProgressing, fmt.Sprintf(
+		"waiting for the registry of the PackagesInstance %s to delete the images, as spec.deletionPolicy says; set it to Retain to keep them", name))
+}
+
+// summarize is the one place that writes a repository's status.
+func (r *repositoryReconciler) summarize(ctx context.Context, repository *v1alpha1.PackagesRepository, c conclusion) error {
+	before := repository.DeepCopy()
+	status := &repository.Status
+	status.Conditions = conditionsFor(status.Conditions, repository.Generation, r.now(), c)
+	status.ObservedGeneration = repository.Generation
+	if equality.Semantic.DeepEqual(before.Status, *status) {
+		return c.failure
+	}
+	if err := r.cached.Status().Patch(ctx, repository, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return errors.Join(c.failure, fmt.Errorf("writing the status: %w", err))
+	}
+	r.reporter.transition(repository, before.Status.Conditions, status.Conditions)
+	return c.failure
+}

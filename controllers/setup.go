@@ -1,0 +1,219 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/controllers/desired"
+)
+
+// Options are what the controllers need beside a manager. All fields are required.
+type Options struct {
+	// RegistryImage is the image of the registry pods.
+	RegistryImage string
+	// Version is what the registry of that image is called in an instance's status.
+	Version string
+	// Pods asks registry pods how they are.
+	Pods PodStatusReader
+	// Now is the clock.
+	Now func() time.Time
+	// Random makes tokens and keys; crypto/rand.Reader outside of tests.
+	Random io.Reader
+}
+
+// NewScheme knows every kind that the manager handles.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("building the scheme: %w", err)
+	}
+	return scheme, nil
+}
+
+// ConfigureCaches bounds what a manager built from the options remembers: the
+// objects of our kinds, and of other kinds those that carry our label, in the
+// given namespaces or in all for none. Reads see the manager's own writes, so that
+// no reconcile acts on what it has already changed.
+func ConfigureCaches(options *ctrl.Options, namespaces []string) error {
+	ours, err := labels.NewRequirement(v1alpha1.LabelInstance, selection.Exists, nil)
+	if err != nil {
+		return fmt.Errorf("building the label selector: %w", err)
+	}
+	labeled := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
+	labeledPods := labeled
+	labeledPods.Transform = cache.TransformStripManagedFields()
+	options.Cache.ByObject = map[client.Object]cache.ByObject{
+		&appsv1.StatefulSet{}:           labeled,
+		&corev1.PersistentVolumeClaim{}: labeled,
+		&corev1.Pod{}:                   labeledPods,
+		&corev1.Secret{}:                labeled,
+		&corev1.Service{}:               labeled,
+		&corev1.ServiceAccount{}:        labeled,
+		&networkingv1.Ingress{}:         labeled,
+		&rbacv1.Role{}:                  labeled,
+		&rbacv1.RoleBinding{}:           labeled,
+		&v1alpha1.PackagesPolicy{}:      labeled,
+	}
+	options.Cache.DefaultNamespaces = namespaceConfigs(namespaces)
+	readYourWrites := true
+	options.Client.Cache = &client.CacheOptions{EnableReadYourWritesConsistency: &readYourWrites}
+	options.Client.FieldOwner = desired.FieldOwner
+	return nil
+}
+
+func namespaceConfigs(namespaces []string) map[string]cache.Config {
+	if len(namespaces) == 0 {
+		return nil
+	}
+	configs := make(map[string]cache.Config, len(namespaces))
+	for _, namespace := range namespaces {
+		configs[namespace] = cache.Config{}
+	}
+	return configs
+}
+
+// newSecretMetadata is a cache of every Secret's name and version, and of nothing
+// else of them; see userSecrets. Helm's own records of releases, the most frequent
+// and largest of all Secrets, are left out: nobody brings a token in one.
+func newSecretMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
+	secrets, err := cache.New(mgr.GetConfig(), cache.Options{
+		HTTPClient:        mgr.GetHTTPClient(),
+		Scheme:            mgr.GetScheme(),
+		Mapper:            mgr.GetRESTMapper(),
+		DefaultNamespaces: namespaceConfigs(namespaces),
+		ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {
+			Field: fields.OneTermNotEqualSelector("type", "helm.sh/release.v1"),
+		}},
+		DefaultTransform: func(object any) (any, error) {
+			if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
+				meta.ObjectMeta = metav1.ObjectMeta{
+					Namespace: meta.Namespace, Name: meta.Name,
+					UID: meta.UID, ResourceVersion: meta.ResourceVersion,
+				}
+			}
+			return object, nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the cache of Secrets' metadata: %w", err)
+	}
+	return secrets, nil
+}
+
+// Names of cache indexes.
+const (
+	// indexInstance is spec.instanceRef.name of repositories and tokens.
+	indexInstance = "spec.instanceRef.name"
+	// indexSecret is the name of the Secret that a token reads or writes.
+	indexSecret = "secret"
+)
+
+func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	return errors.Join(
+		indexer.IndexField(ctx, &v1alpha1.PackagesRepository{}, indexInstance, func(object client.Object) []string {
+			return []string{instanceOf(object)}
+		}),
+		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexInstance, func(object client.Object) []string {
+			return []string{instanceOf(object)}
+		}),
+		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexSecret, func(object client.Object) []string {
+			token, ok := object.(*v1alpha1.PackagesToken)
+			switch {
+			case ok && token.Spec.Source != nil:
+				return []string{token.Spec.Source.SecretRef.Name}
+			case ok && token.Spec.Secret != nil:
+				return []string{token.Spec.Secret.Name}
+			}
+			return nil
+		}),
+	)
+}
+
+// instanceOf is the name of the instance that a repository or token refers to.
+func instanceOf(object client.Object) string {
+	switch object := object.(type) {
+	case *v1alpha1.PackagesRepository:
+		return object.Spec.InstanceRef.Name
+	case *v1alpha1.PackagesToken:
+		return object.Spec.InstanceRef.Name
+	}
+	return ""
+}
+
+// Setup adds the controllers to a manager that was made with ConfigureCaches for
+// the same namespaces.
+func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options Options) error {
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return fmt.Errorf("indexing: %w", err)
+	}
+	metadata, err := newSecretMetadata(mgr, namespaces)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(metadata); err != nil {
+		return fmt.Errorf("adding the cache of Secrets' metadata: %w", err)
+	}
+	w := &writer{cached: mgr.GetClient(), live: mgr.GetAPIReader()}
+	sources := &userSecrets{metadata: metadata, live: mgr.GetAPIReader()}
+	verdicts := newVerdicts()
+	events := reporter{mgr.GetEventRecorder(desired.FieldOwner)}
+
+	for _, setup := range []func() error{
+		func() error {
+			r := &instanceReconciler{
+				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, reporter: events,
+				image: options.RegistryImage, version: options.Version, now: options.Now, random: options.Random,
+			}
+			return r.setup(mgr, metadata)
+		},
+		func() error {
+			r := &tokenReconciler{
+				writer: w, sources: sources, verdicts: verdicts, reporter: events,
+				now: options.Now, random: options.Random,
+			}
+			return r.setup(mgr, metadata)
+		},
+		func() error {
+			r := &repositoryReconciler{writer: w, verdicts: verdicts, reporter: events, now: options.Now}
+			return r.setup(mgr)
+		},
+	} {
+		if err := setup(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// controllerOptions are every controller's. A reconcile that hangs, on a server
+// that does not answer, gives its worker back.
+func controllerOptions() controller.Options {
+	warmup := true
+	return controller.Options{
+		MaxConcurrentReconciles: 4,
+		ReconciliationTimeout:   time.Minute,
+		EnableWarmup:            &warmup,
+	}
+}

@@ -1,0 +1,189 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/registry/policy/compile"
+)
+
+func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
+	// Everything made for an instance carries its label, the volume claim and pods
+	// included, which it does not own.
+	made := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+		return one(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelInstance])
+	})
+	declared := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+		return one(object.GetNamespace(), instanceOf(object))
+	})
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("packagesinstance").
+		For(&v1alpha1.PackagesInstance{}).
+		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.contenders), builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.PackagesRepository{}, declared, builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.PackagesToken{}, declared, builder.WithPredicates(declarationChanged()))
+	for _, object := range []client.Object{
+		&appsv1.StatefulSet{}, &corev1.PersistentVolumeClaim{}, &corev1.Pod{}, &corev1.Secret{}, &corev1.Service{},
+		&corev1.ServiceAccount{}, &networkingv1.Ingress{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &v1alpha1.PackagesPolicy{},
+	} {
+		b = b.Watches(object, made)
+	}
+	return b.
+		WatchesRawSource(source.Kind(secrets, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
+			return types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name}
+		}))).
+		WithOptions(controllerOptions()).
+		Complete(r)
+}
+
+func (r *tokenReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("packagestoken").
+		For(&v1alpha1.PackagesToken{}).
+		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf), builder.WithPredicates(declarationChanged())).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+			return one(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelToken])
+		})).
+		WatchesRawSource(source.Kind(secrets, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
+			return client.ObjectKeyFromObject(token)
+		}))).
+		WatchesRawSource(source.Func(r.verdicts.source(kindToken))).
+		WithOptions(controllerOptions()).
+		Complete(r)
+}
+
+func (r *repositoryReconciler) setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("packagesrepository").
+		For(&v1alpha1.PackagesRepository{}).
+		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.repositoriesOf), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(source.Func(r.verdicts.source(kindRepository))).
+		WithOptions(controllerOptions()).
+		Complete(r)
+}
+
+// declarationChanged lets pass what may change a decision about other objects: the
+// spec, the deletion, the finalizers, and whether the object is accepted. Its
+// other conditions are of no concern to them.
+func declarationChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+			len(e.ObjectOld.GetFinalizers()) != len(e.ObjectNew.GetFinalizers()) ||
+			acceptedStatus(e.ObjectOld) != acceptedStatus(e.ObjectNew)
+	}}
+}
+
+func acceptedStatus(object client.Object) metav1.ConditionStatus {
+	var conditions []metav1.Condition
+	switch object := object.(type) {
+	case *v1alpha1.PackagesInstance:
+		conditions = object.Status.Conditions
+	case *v1alpha1.PackagesRepository:
+		conditions = object.Status.Conditions
+	case *v1alpha1.PackagesToken:
+		conditions = object.Status.Conditions
+	}
+	if accepted := meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted); accepted != nil {
+		return accepted.Status
+	}
+	return metav1.ConditionUnknown
+}
+
+// contenders are the instances whose hosts overlap with those of the given one,
+// before or after its change.
+func (r *instanceReconciler) contenders(ctx context.Context, object client.Object) []reconcile.Request {
+	instance, ok := object.(*v1alpha1.PackagesInstance)
+	if !ok {
+		return nil
+	}
+	var all v1alpha1.PackagesInstanceList
+	if err := r.cached.List(ctx, &all); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the instances that contend for hosts")
+		return nil
+	}
+	hosts := compile.HostsOf(&instance.Spec)
+	var requests []reconcile.Request
+	for i := range all.Items {
+		other := &all.Items[i]
+		if _, overlap := compile.HostOverlap(hosts, compile.HostsOf(&other.Spec)); overlap && other.UID != instance.UID {
+			requests = append(requests, one(other.Namespace, other.Name)...)
+		}
+	}
+	return requests
+}
+
+func (r *tokenReconciler) tokensOf(ctx context.Context, instance client.Object) []reconcile.Request {
+	var tokens v1alpha1.PackagesTokenList
+	if err := r.cached.List(ctx, &tokens, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's tokens")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(tokens.Items))
+	for i := range tokens.Items {
+		requests = append(requests, one(tokens.Items[i].Namespace, tokens.Items[i].Name)...)
+	}
+	return requests
+}
+
+func (r *repositoryReconciler) repositoriesOf(ctx context.Context, instance client.Object) []reconcile.Request {
+	var repositories v1alpha1.PackagesRepositoryList
+	if err := r.cached.List(ctx, &repositories, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's repositories")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(repositories.Items))
+	for i := range repositories.Items {
+		requests = append(requests, one(repositories.Items[i].Namespace, repositories.Items[i].Name)...)
+	}
+	return requests
+}
+
+// tokensNaming maps a Secret to the tokens that name it: as their source, whose
+// value it is, or as what they would write if it were not somebody else's.
+func (w *writer) tokensNaming(target func(*v1alpha1.PackagesToken) types.NamespacedName) handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
+	return handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, secret *metav1.PartialObjectMetadata) []reconcile.Request {
+		var tokens v1alpha1.PackagesTokenList
+		if err := w.cached.List(ctx, &tokens, client.InNamespace(secret.Namespace), client.MatchingFields{indexSecret: secret.Name}); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot list the tokens that name a Secret")
+			return nil
+		}
+		var requests []reconcile.Request
+		for i := range tokens.Items {
+			requests = append(requests, reconcile.Request{NamespacedName: target(&tokens.Items[i])})
+		}
+		return requests
+	})
+}
+
+func secretMetadata() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return object
+}
+
+func one(namespace, name string) []reconcile.Request {
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+}
