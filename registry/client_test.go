@@ -72,13 +72,39 @@ type header []string
 // do sends a request; path may be a Location.
 func (c client) do(method, path string, body []byte, headers ...header) answer {
 	c.t.Helper()
+	a, err := c.send(method, path, body, headers...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
+
+// send is do for goroutines other than the test's.
+func (c client) send(method, path string, body []byte, headers ...header) (answer, error) {
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	req, err := http.NewRequest(method, "http://"+c.addr+path, reader)
+	req, err := c.request(method, path, reader, headers...)
 	if err != nil {
-		c.t.Fatal(err)
+		return answer{}, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: read the body: %w", method, path, err)
+	}
+	return answer{resp, content}, nil
+}
+
+func (c client) request(method, path string, body io.Reader, headers ...header) (*http.Request, error) {
+	req, err := http.NewRequest(method, "http://"+c.addr+path, body)
+	if err != nil {
+		return nil, err
 	}
 	if c.value != "" {
 		req.SetBasicAuth("anybody", c.value)
@@ -90,16 +116,7 @@ func (c client) do(method, path string, body []byte, headers ...header) answer {
 		}
 		req.Header.Set(h[0], h[1])
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatalf("%s %s: read the body: %v", method, path, err)
-	}
-	return answer{resp, content}
+	return req, nil
 }
 
 // want fails the test unless the answer has the status, and the code if any.
@@ -118,6 +135,13 @@ func (a answer) want(t *testing.T, status int, code ...errcode.Code) answer {
 
 func (a answer) errorCode(t *testing.T) errcode.Code {
 	t.Helper()
+	code, _ := a.refusal(t)
+	return code
+}
+
+// refusal is the code and the sentence of an error document.
+func (a answer) refusal(t *testing.T) (errcode.Code, string) {
+	t.Helper()
 	var document struct {
 		Errors []struct {
 			Code    errcode.Code
@@ -127,7 +151,16 @@ func (a answer) errorCode(t *testing.T) errcode.Code {
 	if err := json.Unmarshal(a.body, &document); err != nil || len(document.Errors) != 1 || document.Errors[0].Message == "" {
 		t.Fatalf("%s %s: no error document: %q", a.Request.Method, a.Request.URL, a.body)
 	}
-	return document.Errors[0].Code
+	return document.Errors[0].Code, document.Errors[0].Message
+}
+
+// wantReason fails the test unless the error's sentence contains part.
+func (a answer) wantReason(t *testing.T, part string) answer {
+	t.Helper()
+	if _, message := a.refusal(t); !strings.Contains(message, part) {
+		t.Fatalf("%s %s: the reason is %q, want it to say %q", a.Request.Method, a.Request.URL, message, part)
+	}
+	return a
 }
 
 func (a answer) wantHeader(t *testing.T, key, want string) answer {

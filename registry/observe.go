@@ -77,6 +77,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 		r.Body = body
 		out.Header().Set("X-Request-Id", record.RequestID)
 		m.inFlight.Inc()
+		defer m.inFlight.Dec()
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -87,7 +88,6 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 					http.Error(out, "internal error; the registry's log tells why under request "+record.RequestID, http.StatusInternalServerError)
 				}
 			}
-			m.inFlight.Dec()
 			took := time.Since(start)
 			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.n, out.sent)
 			level := 0

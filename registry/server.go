@@ -6,6 +6,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,8 +72,10 @@ type Options struct {
 	Source PolicySource
 	// Loopback lets loopback names select the Docker registry.
 	Loopback bool
-	Version  string
-	Log      logr.Logger
+	// MaxLayerSize in bytes bounds one blob; zero means DefaultMaxLayerSize.
+	MaxLayerSize int64
+	Version      string
+	Log          logr.Logger
 	// Ready is called with the bound addresses once requests are served; may be
 	// nil.
 	Ready func(listen, admin net.Addr)
@@ -135,30 +138,9 @@ func (s *storage) close() error {
 
 func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
 	metrics := newMetrics(o, s)
-	handler := oci.New(oci.Options{
-		Policy:       o.Policy,
-		Access:       access.New(o.Keys, time.Now),
-		Catalog:      s.catalog,
-		Blobs:        blob.Store(s.blobs),
-		Log:          o.Log.WithName("oci"),
-		MaxLayerSize: DefaultMaxLayerSize,
-		Loopback:     o.Loopback,
-	})
-	server := &http.Server{
-		Handler:           observe(handler, o.Log.WithName("http"), metrics),
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          quietLog(o.Log),
-	}
+	server := newServer(o, newHandler(o, s, metrics))
 	var draining atomic.Bool
-	admin := &http.Server{
-		Handler:           newAdmin(o, s, metrics, &draining),
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          quietLog(o.Log),
-	}
+	admin := newServer(o, newAdmin(o, s, metrics, &draining))
 
 	// Background work outlives the listeners, so that running requests find
 	// everything in place while they drain.
@@ -200,6 +182,30 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 	_ = admin.Close()
 	stopBackground()
 	return errors.Join(serveErr, work.Wait())
+}
+
+// newHandler is the registry port's handler with all that is around it.
+func newHandler(o Options, s *storage, m *metrics) http.Handler {
+	handler := oci.New(oci.Options{
+		Policy:       o.Policy,
+		Access:       access.New(o.Keys, time.Now),
+		Catalog:      s.catalog,
+		Blobs:        blob.Store(s.blobs),
+		Log:          o.Log.WithName("oci"),
+		MaxLayerSize: cmp.Or(o.MaxLayerSize, DefaultMaxLayerSize),
+		Loopback:     o.Loopback,
+	})
+	return observe(handler, o.Log.WithName("http"), m)
+}
+
+func newServer(o Options, handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          quietLog(o.Log),
+	}
 }
 
 func ignoreCanceled(err error) error {

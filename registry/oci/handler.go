@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,7 +120,7 @@ func (h *Handler) serve(x *exchange) error {
 	}
 	actor, err := h.Access.Identify(x.policy, x.r.Header.Get("Authorization"))
 	if err != nil {
-		return h.unauthorized(x, "", "invalid_token", "the token is wrong, expired or revoked")
+		return h.unauthorized(x, neededScope(req), "invalid_token", "the token is wrong, expired or revoked")
 	}
 	x.actor = actor
 	record.User, record.CredentialID = actor.User(), actor.CredentialID()
@@ -139,7 +140,7 @@ func (h *Handler) dispatch(x *exchange) error {
 		return fmt.Errorf("no handler for %s", x.req.Kind)
 	}
 	decision := access.Authorize(x.policy, x.actor, x.req.Name, operation.action)
-	if err := h.decided(x, decision, access.ScopeFor(x.req.Name, operation.action)); err != nil {
+	if err := h.decided(x, decision, neededScope(x.req)); err != nil {
 		return err
 	}
 	return operation.handle(h, x)
@@ -167,6 +168,19 @@ var operations = map[route.Kind]struct {
 	route.ManifestDelete: {access.Delete, (*Handler).deleteManifest},
 }
 
+// neededScope is what a client has to ask the token endpoint for to make the
+// request; empty where any token does.
+func neededScope(req route.Request) string {
+	if req.Kind == route.Catalog {
+		return access.CatalogScope
+	}
+	operation, found := operations[req.Kind]
+	if !found {
+		return ""
+	}
+	return access.ScopeFor(req.Name, operation.action)
+}
+
 // checkHost refuses what is not addressed to the Docker registry.
 func (h *Handler) checkHost(x *exchange) error {
 	hosts := &x.policy.Policy().Hosts
@@ -184,12 +198,13 @@ func (h *Handler) checkHost(x *exchange) error {
 	return nil
 }
 
-// hostname is a Host header without its port.
+// hostname is a Host header without its port, as the policy writes names: in
+// lower case.
 func hostname(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
+		hostport = host
 	}
-	return hostport
+	return strings.ToLower(hostport)
 }
 
 func isLoopback(host string) bool {

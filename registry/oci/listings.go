@@ -69,7 +69,7 @@ type nameList struct {
 // names serves _catalog: the names with content in repositories that the actor
 // may pull from.
 func (h *Handler) names(x *exchange) error {
-	if err := h.decided(x, access.AuthorizeCatalog(x.policy, x.actor), "registry:catalog:*"); err != nil {
+	if err := h.decided(x, access.AuthorizeCatalog(x.policy, x.actor), neededScope(x.req)); err != nil {
 		return err
 	}
 	limit := pageSize(x.req.Limit, pageEntries)

@@ -60,6 +60,8 @@ type Options struct {
 	DataDir string
 	// Log instead of the test's own.
 	Log *logr.Logger
+	// MaxLayerSize in bytes instead of the default.
+	MaxLayerSize int64
 }
 
 // Policy returns an instance "test" without repositories and credentials, for a
@@ -102,7 +104,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 			DataDir: o.DataDir, InstanceUID: p.Instance.UID,
 			Keys: keys, Policy: r.live, Source: r.source,
-			Loopback: true, Version: "test", Log: log,
+			Loopback: true, MaxLayerSize: o.MaxLayerSize, Version: "test", Log: log,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },
 		})
 	}()
