@@ -1,0 +1,178 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/errcode"
+	"github.com/packages-operator/packages-operator/registry/manifest"
+	"github.com/packages-operator/packages-operator/registry/ref"
+	"github.com/packages-operator/packages-operator/registry/registrytest"
+)
+
+func TestALayerOverTheCapIsRefused(t *testing.T) {
+	const limit = 100_000
+	r := registrytest.Start(t, samplePolicy(), registrytest.Options{MaxLayerSize: limit})
+	c := client{t: t, addr: r.Addr, value: writerValue}
+	uploads := "/v2/" + name + "/blobs/uploads/"
+	fits, over := bytes.Repeat([]byte("x"), limit), bytes.Repeat([]byte("x"), limit+1)
+	begin := func() string { return c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location") }
+	digest := string(ref.SHA256.FromBytes(over))
+	tooLarge := func(a answer) {
+		t.Helper()
+		a.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).wantReason(t, "larger than")
+	}
+
+	c.pushBlob(name, fits)
+	tooLarge(c.do("POST", uploads+"?digest="+digest, over))
+	tooLarge(c.do("PUT", begin()+"?digest="+digest, over))
+	location := begin()
+	tooLarge(c.do("PATCH", location, over))
+	// What fits is still taken after a refusal, and the sum counts.
+	c.do("PATCH", location, fits[:limit-1]).want(t, http.StatusAccepted)
+	tooLarge(c.do("PATCH", location, []byte("xx")))
+	tooLarge(c.do("PUT", location+"?digest="+digest, []byte("xx")))
+	c.do("PUT", location+"?digest="+string(ref.SHA256.FromBytes(fits)), []byte("x")).want(t, http.StatusCreated)
+	c.do("HEAD", "/v2/"+name+"/blobs/"+digest, nil).want(t, http.StatusNotFound)
+
+	// Neither does it help not to say how long the body is.
+	req, err := c.request("PATCH", begin(), io.MultiReader(bytes.NewReader(over)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a chunked body over the cap: status %d", resp.StatusCode)
+	}
+}
+
+func TestAManifestMayHaveFourMebibytes(t *testing.T) {
+	_, c := start(t)
+	config, layer := c.pushBlob(name, []byte("{}")), c.pushBlob(name, []byte("layer"))
+	sized := func(size int) []byte {
+		const around = `,"annotations":{"x":""}`
+		empty := len(image(config, layer, around))
+		return image(config, layer, fmt.Sprintf(`,"annotations":{"x":"%s"}`, strings.Repeat("x", size-empty)))
+	}
+	largest := sized(manifest.MaxSize)
+	c.putManifest(name, "largest", largest).want(t, http.StatusCreated)
+	if got := c.do("GET", "/v2/"+name+"/manifests/largest", nil).want(t, http.StatusOK); !bytes.Equal(got.body, largest) {
+		t.Error("the manifest came back changed")
+	}
+	c.putManifest(name, "over", sized(manifest.MaxSize+1)).want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid)
+	c.do("HEAD", "/v2/"+name+"/manifests/over", nil).want(t, http.StatusNotFound)
+}
+
+func TestABodyThatEndsEarlyIsNotTakenForWhole(t *testing.T) {
+	r, c := start(t)
+	uploads := "/v2/" + name + "/blobs/uploads/"
+	// Both what is kept as a row and what is kept as a file.
+	for size, content := range map[string][]byte{"small": []byte("0123456789"), "large": bytes.Repeat([]byte("0123456789"), 20_000)} {
+		half := content[:len(content)/2]
+		halfDigest := string(ref.SHA256.FromBytes(half))
+		cutOff := func(t *testing.T, method, path string, chunked bool) {
+			t.Helper()
+			status := breakOff(t, r.Addr, method, path, half, len(content), chunked)
+			if status != 0 && status != http.StatusBadRequest {
+				t.Errorf("%s with half a body: status %d", method, status)
+			}
+		}
+		for framing, chunked := range map[string]bool{"Content-Length": false, "chunked": true} {
+			t.Run(size+", "+framing, func(t *testing.T) {
+				// The digest is that of what arrives, so that only the body's end tells.
+				cutOff(t, "POST", uploads+"?digest="+halfDigest, chunked)
+				c.do("HEAD", "/v2/"+name+"/blobs/"+halfDigest, nil).want(t, http.StatusNotFound)
+
+				location := c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location")
+				cutOff(t, "PUT", location+"?digest="+halfDigest, chunked)
+				c.do("HEAD", "/v2/"+name+"/blobs/"+halfDigest, nil).want(t, http.StatusNotFound)
+
+				cutOff(t, "PATCH", location, chunked)
+				// The upload goes on from what the server has.
+				offset := c.offset(location)
+				if offset != len(half) {
+					t.Errorf("of %d bytes that arrived, the upload has %d", len(half), offset)
+				}
+				whole := append(bytes.Clone(content), size+framing...)
+				digest := string(ref.SHA256.FromBytes(whole))
+				c.do("PUT", location+"?digest="+digest, whole[offset:], header{"Content-Range", fmt.Sprintf("%d-%d", offset, len(whole)-1)}).
+					want(t, http.StatusCreated)
+				if got := c.do("GET", "/v2/"+name+"/blobs/"+digest, nil).want(t, http.StatusOK); !bytes.Equal(got.body, whole) {
+					t.Error("the blob came back changed")
+				}
+			})
+		}
+	}
+	t.Run("a manifest", func(t *testing.T) {
+		whole := image(c.pushBlob(name, []byte("{}")), c.pushBlob(name, []byte("layer")), "")
+		padded := append(whole, ' ') // so that what arrives is a manifest of its own
+		breakOff(t, r.Addr, "PUT", "/v2/"+name+"/manifests/half", whole, len(padded), false)
+		c.do("HEAD", "/v2/"+name+"/manifests/half", nil).want(t, http.StatusNotFound)
+	})
+}
+
+// offset asks how many bytes an upload has, once no request writes to it.
+func (c client) offset(location string) int {
+	c.t.Helper()
+	from, to := 0, 0
+	if _, err := fmt.Sscanf(c.do("GET", location, nil).want(c.t, http.StatusNoContent).Header.Get("Range"), "%d-%d", &from, &to); err != nil {
+		c.t.Fatal(err)
+	}
+	if to == 0 {
+		return 0
+	}
+	return to + 1
+}
+
+// breakOff sends body as the beginning of a body of length bytes, then closes its
+// side. It returns the status that came back, or 0.
+func breakOff(t *testing.T, addr, method, path string, body []byte, length int, chunked bool) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	framing := fmt.Sprintf("Content-Length: %d", length)
+	payload := string(body)
+	if chunked {
+		framing = "Transfer-Encoding: chunked"
+		payload = fmt.Sprintf("%x\r\n%s\r\n%x\r\n", len(body), body, length-len(body))
+	}
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Type: %s\r\n%s\r\n\r\n%s",
+		method, path, addr, basic("monalisa", writerValue), manifest.OCIManifest, framing, payload); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestLongHeadersAndPathsAreRefused(t *testing.T) {
+	_, c := start(t)
+	c.do("GET", "/v2/", nil, header{"X-Long", strings.Repeat("x", 100_000)}).want(t, http.StatusRequestHeaderFieldsTooLarge)
+	c.do("GET", "/v2/"+strings.Repeat("a/", 200)+"b/manifests/1", nil).want(t, http.StatusBadRequest, errcode.NameInvalid)
+	c.do("GET", "/v2/"+name+"/manifests/"+strings.Repeat("a", 129), nil).want(t, http.StatusNotFound, errcode.ManifestUnknown)
+	c.do("GET", "/v2/"+name+"/tags/list?last="+strings.Repeat("a", 5000), nil).want(t, http.StatusBadRequest)
+}
