@@ -64,7 +64,7 @@ func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Han
 
 func currentStatus(r *http.Request, o Options, s *storage) (Status, error) {
 	status := Status{Instance: StatusInstance{UID: o.InstanceUID}, Version: o.Version}
-	if err := o.Source.Err(); err != nil {
+	if err := o.Source.Status().Err; err != nil {
 		status.PolicyError = err.Error()
 	}
 	snapshot := o.Policy.Load()

@@ -53,7 +53,7 @@ func newMetrics(o Options, s *storage) *metrics {
 			Name: "packages_registry_policy_stale",
 			Help: "1 while a newer policy could not be taken and the last good one is in force.",
 		}, func() float64 {
-			if o.Source.Err() != nil {
+			if o.Source.Status().Err != nil {
 				return 1
 			}
 			return 0

@@ -50,8 +50,8 @@ const (
 type PolicySource interface {
 	// Run publishes policies until ctx ends.
 	Run(ctx context.Context) error
-	// Err is why the newest policy could not be taken; nil when it was.
-	Err() error
+	// Status is how that goes.
+	Status() policy.Status
 }
 
 // Options say what to serve and where.

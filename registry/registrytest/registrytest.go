@@ -43,12 +43,13 @@ func (s *Source) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Err is what SetErr set.
-func (s *Source) Err() error {
+// Status has the error that SetErr set.
+func (s *Source) Status() policy.Status {
+	var status policy.Status
 	if err := s.err.Load(); err != nil {
-		return *err
+		status.Err = *err
 	}
-	return nil
+	return status
 }
 
 // SetErr makes the source report that a newer policy could not be taken.
