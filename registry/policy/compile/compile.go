@@ -20,8 +20,7 @@ import (
 // Input is everything that a policy depends on.
 type Input struct {
 	Instance *v1alpha1.PackagesInstance
-	// URL is where clients reach the registry, if it is not what the instance's
-	// exposure says. Empty means that it is.
+	// URL is where clients reach the registry; empty means HTTPS at its host.
 	URL string
 	// Repositories and Tokens of other instances or namespaces are ignored.
 	Repositories []v1alpha1.PackagesRepository
@@ -91,19 +90,15 @@ func Compile(in Input) Result {
 	return result
 }
 
-// HostsOf is where an instance answers. Without an Ingress somebody else's proxy
-// brings clients to the Service; since Docker speaks plain HTTP to nobody but
-// loopback, it is taken to serve HTTPS.
+// HostsOf is where an instance answers. Clients send credentials to the URL, so
+// it is HTTPS whoever ends TLS: the Ingress with its own certificate or the
+// controller's, or a load balancer or proxy in front.
 func HostsOf(spec *v1alpha1.PackagesInstanceSpec) policy.Hosts {
 	hosts := policy.Hosts{Docker: "docker." + spec.Hostname, Base: spec.Hostname}
 	if spec.SubdomainIsolation == v1alpha1.SubdomainIsolationDisabled {
 		hosts.Docker = spec.Hostname
 	}
-	scheme := "https"
-	if ingress := spec.Exposure.Ingress; ingress != nil && ingress.TLS == nil {
-		scheme = "http"
-	}
-	hosts.URL = scheme + "://" + hosts.Docker
+	hosts.URL = "https://" + hosts.Docker
 	return hosts
 }
 

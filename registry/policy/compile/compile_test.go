@@ -137,12 +137,9 @@ func TestHosts(t *testing.T) {
 			policy.Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "https://docker.packages.test"}},
 		"not isolated": {func(s *v1alpha1.PackagesInstanceSpec) { s.SubdomainIsolation = v1alpha1.SubdomainIsolationDisabled }, "",
 			policy.Hosts{Docker: "packages.test", Base: "packages.test", URL: "https://packages.test"}},
-		"ingress with a certificate": {func(s *v1alpha1.PackagesInstanceSpec) {
-			s.Exposure.Ingress = &v1alpha1.IngressExposure{TLS: &v1alpha1.IngressTLS{SecretName: "tls"}}
-		}, "", policy.Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "https://docker.packages.test"}},
-		"ingress without a certificate": {func(s *v1alpha1.PackagesInstanceSpec) {
+		"ingress whose controller or load balancer has the certificate": {func(s *v1alpha1.PackagesInstanceSpec) {
 			s.Exposure.Ingress = &v1alpha1.IngressExposure{}
-		}, "", policy.Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "http://docker.packages.test"}},
+		}, "", policy.Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "https://docker.packages.test"}},
 		"another URL": {func(*v1alpha1.PackagesInstanceSpec) {}, "http://127.0.0.1:5000",
 			policy.Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "http://127.0.0.1:5000"}},
 	}
