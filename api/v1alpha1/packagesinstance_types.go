@@ -86,8 +86,9 @@ type PackagesInstanceSpec struct {
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// suspend true stops the operator from acting on this instance. A registry
-	// that runs goes on serving as it was last told. Default: false.
+	// suspend true stops the registry: nothing is served, for as long as a volume is
+	// restored or moved, say. Packages, repositories and tokens are kept, and false
+	// serves them again. Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	Suspend bool `json:"suspend,omitempty"`

@@ -36,8 +36,9 @@ type PackagesInstanceSpecApplyConfiguration struct {
 	// deleted: Retain keeps the volume, and an instance of the same name in the
 	// same namespace takes it up again; Delete deletes it. Default: Retain.
 	DeletionPolicy *apiv1alpha1.DeletionPolicy `json:"deletionPolicy,omitempty"`
-	// suspend true stops the operator from acting on this instance. A registry
-	// that runs goes on serving as it was last told. Default: false.
+	// suspend true stops the registry: nothing is served, for as long as a volume is
+	// restored or moved, say. Packages, repositories and tokens are kept, and false
+	// serves them again. Default: false.
 	Suspend *bool `json:"suspend,omitempty"`
 }
 
