@@ -21,6 +21,7 @@ chmod 0700 "$data_dir"
     sleep 0.1
     if answers; then
       hack/try.sh "$listen"
+      echo "Ctrl-C ends the registry."
       break
     fi
   done

@@ -21,6 +21,6 @@ The registry is at $listen. In another terminal, in this folder:
 
 monalisa may write to octocat/octo-app, hubot may read there, octocat owns it;
 their tokens are in config/samples/standalone/tokens.yaml. Edit the files there
-while the registry runs: changes take effect at once. Ctrl-C ends it.
+while the registry runs: changes take effect at once.
 
 END
