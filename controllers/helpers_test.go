@@ -1,0 +1,224 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"context"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/registry/policy"
+)
+
+// newNamespace makes a namespace for one spec.
+func newNamespace(ctx context.Context) string {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
+	Expect(admin.Create(ctx, namespace)).To(Succeed())
+	return namespace.Name
+}
+
+// newInstance is an instance acme whose host is its namespace's alone.
+func newInstance(namespace string) *v1alpha1.PackagesInstance {
+	return &v1alpha1.PackagesInstance{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "acme"},
+		Spec: v1alpha1.PackagesInstanceSpec{
+			Hostname: namespace + ".example.com",
+			Storage:  v1alpha1.StorageSpec{Filesystem: &v1alpha1.FilesystemStorage{Size: resource.MustParse("1Gi")}},
+			Exposure: v1alpha1.ExposureSpec{Ingress: &v1alpha1.IngressExposure{
+				ClassName:   "web",
+				Annotations: map[string]string{"web.example.com/body-size": "0"},
+				TLS:         &v1alpha1.IngressTLS{SecretName: "acme-tls"},
+			}},
+		},
+	}
+}
+
+func newRepository(namespace, name string) *v1alpha1.PackagesRepository {
+	return &v1alpha1.PackagesRepository{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.PackagesRepositorySpec{
+			InstanceRef: v1alpha1.InstanceReference{Name: "acme"}, Owner: "octocat", Name: "octo-app",
+			Access: v1alpha1.RepositoryAccess{Users: []v1alpha1.UserAccess{{Name: "monalisa", Role: v1alpha1.RoleWrite}}},
+		},
+	}
+}
+
+func newToken(namespace, name string) *v1alpha1.PackagesToken {
+	return &v1alpha1.PackagesToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.PackagesTokenSpec{
+			InstanceRef: v1alpha1.InstanceReference{Name: "acme"}, User: "monalisa",
+			Scopes: []v1alpha1.Scope{v1alpha1.ScopeReadPackages, v1alpha1.ScopeWritePackages},
+			Secret: &v1alpha1.TokenSecret{Name: name + "-token", Type: v1alpha1.TokenSecretOpaque},
+		},
+	}
+}
+
+// newBroughtToken is a token whose value is in the key "value" of a Secret.
+func newBroughtToken(namespace, name, secret string) *v1alpha1.PackagesToken {
+	token := newToken(namespace, name)
+	token.Spec.Secret = nil
+	token.Spec.Source = &v1alpha1.TokenSource{SecretRef: v1alpha1.SecretKeyReference{Name: secret, Key: "value"}}
+	return token
+}
+
+func create(ctx context.Context, objects ...client.Object) {
+	GinkgoHelper()
+	for _, object := range objects {
+		Expect(admin.Create(ctx, object)).To(Succeed())
+	}
+}
+
+// change reads an object anew, changes it, and tries again on a conflict.
+func change[T client.Object](ctx context.Context, object T, mutate func(T)) {
+	GinkgoHelper()
+	Eventually(func() error {
+		if err := admin.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		mutate(object)
+		return admin.Update(ctx, object)
+	}).Should(Succeed())
+}
+
+// get reads an object of the namespace.
+func get[T any, PT interface {
+	*T
+	client.Object
+}](ctx context.Context, namespace, name string) PT {
+	GinkgoHelper()
+	object := PT(new(T))
+	Expect(admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)).To(Succeed())
+	return object
+}
+
+// conditionsOf reads an object's conditions, once they speak of its generation.
+func conditionsOf(ctx context.Context, object client.Object) []metav1.Condition {
+	if err := admin.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		return nil
+	}
+	var conditions []metav1.Condition
+	var observed int64
+	switch object := object.(type) {
+	case *v1alpha1.PackagesInstance:
+		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration
+	case *v1alpha1.PackagesRepository:
+		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration
+	case *v1alpha1.PackagesToken:
+		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration
+	}
+	if observed != object.GetGeneration() {
+		return nil
+	}
+	return conditions
+}
+
+// conditions asserts on the conditions of an object, as they become.
+func conditions(ctx context.Context, object client.Object) AsyncAssertion {
+	GinkgoHelper()
+	return Eventually(func() []metav1.Condition { return conditionsOf(ctx, object) })
+}
+
+// condition matches conditions that have one of a type, status and reason.
+func condition(conditionType string, status metav1.ConditionStatus, reason string) gomegatypes.GomegaMatcher {
+	return ContainElement(And(
+		HaveField("Type", conditionType), HaveField("Status", status), HaveField("Reason", reason),
+	))
+}
+
+// beReady matches the conditions of an object that is ready, by kstatus's rules.
+func beReady() gomegatypes.GomegaMatcher {
+	return And(
+		condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded),
+		condition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted),
+		Not(ContainElement(HaveField("Type", v1alpha1.ConditionReconciling))),
+		Not(ContainElement(HaveField("Type", v1alpha1.ConditionStalled))),
+	)
+}
+
+// beStalled matches those of one that waits for a person.
+func beStalled(reason string) gomegatypes.GomegaMatcher {
+	return And(
+		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, reason),
+		condition(v1alpha1.ConditionStalled, metav1.ConditionTrue, reason),
+		Not(ContainElement(HaveField("Type", v1alpha1.ConditionReconciling))),
+	)
+}
+
+// beProgressing matches those of one that is being worked on.
+func beProgressing(reason string) gomegatypes.GomegaMatcher {
+	return And(
+		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, reason),
+		condition(v1alpha1.ConditionReconciling, metav1.ConditionTrue, reason),
+		Not(ContainElement(HaveField("Type", v1alpha1.ConditionStalled))),
+	)
+}
+
+func messageOf(conditions []metav1.Condition, conditionType string) string {
+	if c := meta.FindStatusCondition(conditions, conditionType); c != nil {
+		return c.Message
+	}
+	return ""
+}
+
+// policyOf is the policy of the namespace's instance acme, as a registry reads it.
+func policyOf(ctx context.Context, namespace string) *policy.Snapshot {
+	GinkgoHelper()
+	var objects v1alpha1.PackagesPolicyList
+	Expect(admin.List(ctx, &objects, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelInstance: "acme"})).To(Succeed())
+	joined, _, err := joinPolicy(objects.Items)
+	if err != nil {
+		return nil
+	}
+	snapshot, err := policy.NewSnapshot(joined)
+	Expect(err).NotTo(HaveOccurred())
+	return snapshot
+}
+
+// accepts says whether the registry of the namespace takes a value as a password.
+func accepts(ctx context.Context, namespace, value string) func() bool {
+	return func() bool {
+		snapshot := policyOf(ctx, namespace)
+		if snapshot == nil {
+			return false
+		}
+		_, ok := snapshot.CredentialByValue(value)
+		return ok
+	}
+}
+
+// gone succeeds once an object is.
+func gone(ctx context.Context, object client.Object) {
+	GinkgoHelper()
+	Eventually(func() bool {
+		return client.IgnoreNotFound(admin.Get(ctx, client.ObjectKeyFromObject(object), object)) == nil &&
+			admin.Get(ctx, client.ObjectKeyFromObject(object), object) != nil
+	}).Should(BeTrue(), "%T %s is still there", object, object.GetName())
+}
+
+// settled waits until the manager has written nothing for a while, and returns the
+// end of the audit log.
+func settled() int64 {
+	GinkgoHelper()
+	since := audit.end()
+	quiet := time.Now()
+	Eventually(func() bool {
+		if len(audit.writes(since)) > 0 {
+			since, quiet = audit.end(), time.Now()
+		}
+		return time.Since(quiet) > time.Second
+	}).Should(BeTrue(), "the manager goes on writing")
+	return since
+}
