@@ -202,6 +202,9 @@ func status(ctx context.Context, stdout io.Writer) error {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t-\tnot running\t\t\n", c.Name(), address)
 			continue
 		}
+		if daemon, err := c.Docker().Components(ctx); err == nil {
+			components = append(components, daemon...)
+		}
 		for _, p := range components {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name(), address, p.Name, p.State, p.Since.Format("15:04:05"), p.Exit)
 		}

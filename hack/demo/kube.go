@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,16 +23,21 @@ import (
 type kube struct {
 	path       string
 	kubeconfig string
+	cache      string
 }
 
 func newKube(ctx context.Context, t target) (*kube, error) {
 	path, err := t.kubectl(ctx)
-	return &kube{path: path, kubeconfig: t.kubeconfig()}, err
+	if err != nil {
+		return nil, err
+	}
+	dir, err := stateDir()
+	return &kube{path: path, kubeconfig: t.kubeconfig(), cache: filepath.Join(dir, "kubectl")}, err
 }
 
 func (k *kube) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, k.path, append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
-	cmd.Env = localcluster.WithoutProxies(os.Environ())
+	cmd.Env = append(localcluster.WithoutProxies(os.Environ()), "KUBECACHEDIR="+k.cache)
 	return cmd
 }
 

@@ -130,6 +130,7 @@ func (d *demo) buildBinary(ctx context.Context) error {
 	d.progress.say("go build; a few minutes with an empty cache, seconds later on")
 	cmd := exec.CommandContext(ctx, "make", "--silent", "--no-print-directory", "build")
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // make ends the compiler
 	if _, err := output(ctx, cmd); err != nil {
 		return advise(err, "fix the build, then make demo again.")
 	}

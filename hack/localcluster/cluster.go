@@ -137,7 +137,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (*exec.Cmd, error
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, settings.Tools.kubectl(), args...)
-	cmd.Env = append(WithoutProxies(os.Environ()), "KUBECONFIG="+c.Kubeconfig())
+	cmd.Env = append(WithoutProxies(os.Environ()), "KUBECONFIG="+c.Kubeconfig(), "KUBECACHEDIR="+filepath.Join(c.dir, "kubectl"))
 	return cmd, nil
 }
 

@@ -84,7 +84,7 @@ func (d *Docker) Up(ctx context.Context, options DockerOptions) error {
 	if err != nil {
 		return err
 	}
-	if s == nil || (!s.External && !d.answers(ctx)) {
+	if s == nil || !d.answers(ctx, s.External) {
 		if _, err := d.down(ctx); err != nil {
 			return err
 		}
@@ -132,6 +132,11 @@ func (d *Docker) Env() ([]string, error) {
 	return env, nil
 }
 
+// Components says how our own daemon does; it is an error if there is none.
+func (d *Docker) Components(ctx context.Context) ([]machine.ComponentStatus, error) {
+	return d.machine().Components(ctx)
+}
+
 // Host is the address of our own daemon.
 func (d *Docker) Host() string { return "unix://" + d.socket() }
 
@@ -158,7 +163,7 @@ func (d *Docker) start(ctx context.Context) (*dockerSettings, error) {
 	if err := os.MkdirAll(d.configDir(), 0o700); err != nil {
 		return nil, err
 	}
-	if err := exec.CommandContext(ctx, "docker", "info").Run(); err == nil {
+	if d.answers(ctx, true) {
 		d.cluster.say("docker: using the daemon that runs on this machine")
 		return &dockerSettings{External: true}, nil
 	}
@@ -198,7 +203,7 @@ func (d *Docker) start(ctx context.Context) (*dockerSettings, error) {
 	if err := m.StartComponent(ctx, dockerd); err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(upPatience); !d.answers(ctx); {
+	for deadline := time.Now().Add(upPatience); !d.answers(ctx, false); {
 		if err := m.CheckComponents(ctx); err != nil {
 			return nil, err
 		}
@@ -215,12 +220,18 @@ func (d *Docker) start(ctx context.Context) (*dockerSettings, error) {
 	return s, nil
 }
 
-func (d *Docker) answers(ctx context.Context) bool {
-	if running, err := d.machine().Running(); err != nil || !running {
-		return false
+// answers says whether the daemon that runs on this machine answers, or ours.
+// Both are asked as they will be used, with our own configuration directory.
+func (d *Docker) answers(ctx context.Context, external bool) bool {
+	env := append(WithoutProxies(os.Environ()), "DOCKER_CONFIG="+d.configDir())
+	if !external {
+		if running, err := d.machine().Running(); err != nil || !running {
+			return false
+		}
+		env = append(env, "DOCKER_HOST="+d.Host())
 	}
 	cmd := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}")
-	cmd.Env = append(WithoutProxies(os.Environ()), "DOCKER_HOST="+d.Host())
+	cmd.Env = env
 	return cmd.Run() == nil
 }
 
