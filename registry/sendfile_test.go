@@ -74,7 +74,7 @@ type hidingWriter struct{ http.ResponseWriter }
 type waiting struct{}
 
 func (waiting) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-func (waiting) Err() error                    { return nil }
+func (waiting) Status() policy.Status         { return policy.Status{} }
 
 func TestBlobsAreSentByTheKernel(t *testing.T) {
 	const size = 4 << 20

@@ -63,6 +63,8 @@ type Options struct {
 	Log *logr.Logger
 	// MaxLayerSize in bytes instead of the default.
 	MaxLayerSize int64
+	// WithoutPolicy starts before the policy has come; Publish brings it.
+	WithoutPolicy bool
 }
 
 // Policy returns an instance "test" without repositories and credentials, for a
@@ -97,7 +99,9 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Registry{DataDir: o.DataDir, live: &policy.Live{}, source: &Source{}, cancel: cancel, done: make(chan error, 1)}
-	r.Publish(t, p)
+	if !o.WithoutPolicy {
+		r.Publish(t, p)
+	}
 	type bound struct{ listen, admin net.Addr }
 	ready := make(chan bound, 1)
 	go func() {

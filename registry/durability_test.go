@@ -1,0 +1,202 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+// acknowledged is what one client was told is stored.
+type acknowledged struct {
+	name      string
+	blobs     []ref.Digest
+	manifests map[ref.Digest][]byte
+	// tag's last acknowledged target, and one whose answer never came.
+	tagged, tagging ref.Digest
+}
+
+// pushUntilItBreaks pushes images one after another until the registry is gone,
+// every one with the same tag. It counts what was acknowledged.
+func (a *acknowledged) pushUntilItBreaks(c client, count *atomic.Int64) error {
+	for i := 0; ; i++ {
+		var digests []ref.Digest
+		// One layer is kept as a row, the other as a file.
+		for _, size := range []int{64, 1 << 10, 100 << 10} {
+			content := randomBytes(size)
+			digest := ref.SHA256.FromBytes(content)
+			begun, err := c.send("POST", "/v2/"+a.name+"/blobs/uploads/", nil)
+			if err != nil {
+				return nil
+			}
+			location := begun.Header.Get("Location")
+			if i%2 == 1 {
+				if _, err := c.send("PATCH", location, content[:size/2]); err != nil {
+					return nil
+				}
+				content = content[size/2:]
+			}
+			done, err := c.send("PUT", location+"?digest="+string(digest), content)
+			if err != nil {
+				return nil
+			}
+			if done.StatusCode != http.StatusCreated {
+				return fmt.Errorf("push a blob: status %d: %s", done.StatusCode, done.body)
+			}
+			a.blobs = append(a.blobs, digest)
+			digests = append(digests, digest)
+			count.Add(1)
+		}
+		content := image(digests[0], digests[1], fmt.Sprintf(`,"annotations":{"layer":%q}`, digests[2]))
+		digest := ref.SHA256.FromBytes(content)
+		a.tagging = digest
+		done, err := c.send("PUT", "/v2/"+a.name+"/manifests/latest", content, header{"Content-Type", "application/vnd.oci.image.manifest.v1+json"})
+		if err != nil {
+			return nil
+		}
+		if done.StatusCode != http.StatusCreated {
+			return fmt.Errorf("push a manifest: status %d: %s", done.StatusCode, done.body)
+		}
+		a.manifests[digest] = content
+		a.tagged, a.tagging = digest, ""
+		count.Add(1)
+	}
+}
+
+// check fails the test unless everything is there and whole.
+func (a *acknowledged) check(c client) {
+	c.t.Helper()
+	for _, digest := range a.blobs {
+		got := c.do("GET", "/v2/"+a.name+"/blobs/"+string(digest), nil).want(c.t, http.StatusOK)
+		if ref.SHA256.FromBytes(got.body) != digest {
+			c.t.Errorf("blob %s came back damaged", digest)
+		}
+	}
+	for digest, content := range a.manifests {
+		if got := c.do("GET", "/v2/"+a.name+"/manifests/"+string(digest), nil).want(c.t, http.StatusOK); !bytes.Equal(got.body, content) {
+			c.t.Errorf("manifest %s came back damaged", digest)
+		}
+	}
+	if a.tagged == "" {
+		return
+	}
+	got := ref.Digest(c.do("HEAD", "/v2/"+a.name+"/manifests/latest", nil).want(c.t, http.StatusOK).Header.Get("Docker-Content-Digest"))
+	if got != a.tagged && got != a.tagging {
+		c.t.Errorf("the tag of %s is %s, acknowledged was %s, under way %s", a.name, got, a.tagged, a.tagging)
+	}
+}
+
+func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
+	const clients, rounds, perRound = 8, 3, 300
+	dir := t.TempDir()
+	pushers := make([]*acknowledged, clients)
+	for i := range pushers {
+		pushers[i] = &acknowledged{name: fmt.Sprintf("octocat/octo-app/image%d", i), manifests: map[ref.Digest][]byte{}}
+	}
+	for range rounds {
+		p := startProcess(t, processOptions{DataDir: dir})
+		c := client{t: t, addr: p.addr, value: writerValue}
+		orphan := beginBody(t, c, dir)
+
+		var count atomic.Int64
+		var wait sync.WaitGroup
+		for _, pusher := range pushers {
+			wait.Go(func() {
+				if err := pusher.pushUntilItBreaks(c, &count); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for count.Load() < perRound && !t.Failed() {
+			time.Sleep(time.Millisecond)
+		}
+		p.kill()
+		wait.Wait()
+
+		p = startProcess(t, processOptions{DataDir: dir})
+		c.addr = p.addr
+		for _, pusher := range pushers {
+			pusher.check(c)
+		}
+		// What no request acknowledged is swept.
+		eventually(t, "the object of a broken upload is swept", func() bool {
+			_, err := os.Stat(orphan)
+			return os.IsNotExist(err)
+		})
+		p.terminate(t)
+	}
+}
+
+// beginBody begins a blob's only request, and returns the file that its first
+// bytes are in.
+func beginBody(t *testing.T, c client, dir string) string {
+	t.Helper()
+	before := objects(t, dir)
+	reader, writer := io.Pipe()
+	t.Cleanup(func() { _ = writer.Close() })
+	req, err := c.request("POST", "/v2/octocat/octo-app/broken/blobs/uploads/?digest="+string(ref.SHA256.FromBytes(nil)), reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	if _, err := writer.Write(randomBytes(1 << 20)); err != nil {
+		t.Fatal(err)
+	}
+	var file string
+	eventually(t, "the upload's bytes reach the disk", func() bool {
+		for path, size := range objects(t, dir) {
+			if _, known := before[path]; !known && size > 0 {
+				file = path
+			}
+		}
+		return file != ""
+	})
+	return file
+}
+
+// objects are the sizes of the blob store's files, by path.
+func objects(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	found := map[string]int64{}
+	err := filepath.WalkDir(filepath.Join(dir, "objects"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if os.IsNotExist(err) {
+			return nil
+		}
+		found[path] = info.Size()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// eventually waits for a condition that becomes true without further ado.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("this did not happen: %s", what)
+		}
+	}
+}
