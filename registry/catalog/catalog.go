@@ -125,7 +125,9 @@ type Blobs interface {
 	DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest) error
 }
 
-// Uploads are the uploads that are under way.
+// Uploads are the uploads that are under way. An object that is to be discarded
+// is queued for deletion as well, so that a crash does not leave it behind; the
+// caller may delete it at once.
 type Uploads interface {
 	// StartUpload stores a new upload. It may be lost in a crash of the machine.
 	StartUpload(ctx context.Context, u Upload) error
@@ -198,7 +200,8 @@ type Upkeep interface {
 
 // Store is a catalog's whole persistence: whole operations, each of them atomic.
 // It is safe for concurrent use. Mutations that acknowledge content are durable
-// when they return.
+// when they return. Callers do not modify what it returns: others may get the
+// same maps and bytes.
 type Store interface {
 	Blobs
 	Uploads

@@ -76,6 +76,19 @@ var _ catalog.Store = (*Store)(nil)
 
 // Open opens a database, brings its schema up to date and begins an epoch.
 func Open(ctx context.Context, options Options) (*Store, error) {
+	s, err := open(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("open the catalog %s: %w", options.Path, err)
+	}
+	go s.serve()
+	return s, nil
+}
+
+// open is Open without the goroutine that writes.
+func open(ctx context.Context, options Options) (*Store, error) {
+	if options.InstanceUID == "" {
+		return nil, errNoInstance
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -96,16 +109,14 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		changed: changes{},
 		cache:   newCache(options.CacheSize),
 	}
-	if err := s.open(ctx); err != nil {
-		return nil, fmt.Errorf("open the catalog %s: %w", path, err)
+	if err := s.dial(ctx); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context) (err error) {
-	if s.options.InstanceUID == "" {
-		return errNoInstance
-	}
+// dial opens the connections and begins the epoch.
+func (s *Store) dial(ctx context.Context) (err error) {
 	if err := prepareFile(s.options.Path); err != nil {
 		return err
 	}
@@ -145,7 +156,6 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.options.Log.Info("Opened the catalog", "path", s.options.Path, "epoch", s.epoch, "uncleanEpochs", unclean)
-	go s.serve()
 	return nil
 }
 

@@ -4,6 +4,7 @@
 package sql_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -22,9 +23,8 @@ func openUncached(t testing.TB, directory string, o catalogtest.Options) catalog
 	return openWith(t, directory, o, -1)
 }
 
-func openWith(t testing.TB, directory string, o catalogtest.Options, cacheSize int) catalog.Store {
-	t.Helper()
-	s, err := sql.Open(t.Context(), sql.Options{
+func openPath(ctx context.Context, directory string, o catalogtest.Options, cacheSize int) (*sql.Store, error) {
+	return sql.Open(ctx, sql.Options{
 		Path:        filepath.Join(directory, "catalog.db"),
 		InstanceUID: "uid-1",
 		GracePeriod: o.GracePeriod,
@@ -32,6 +32,11 @@ func openWith(t testing.TB, directory string, o catalogtest.Options, cacheSize i
 		CacheSize:   cacheSize,
 		Now:         o.Now,
 	})
+}
+
+func openWith(t testing.TB, directory string, o catalogtest.Options, cacheSize int) catalog.Store {
+	t.Helper()
+	s, err := openPath(t.Context(), directory, o, cacheSize)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,268 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/ref"
+)
+
+// unserved opens a store whose batches the test commits itself.
+func unserved(t *testing.T) *Store {
+	t.Helper()
+	s, err := open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "catalog.db"), InstanceUID: "uid-1", GracePeriod: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(s.served)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func newOperation(durable bool, run func(tx) error) *operation {
+	return &operation{run: run, durable: durable, done: make(chan struct{})}
+}
+
+// addPurge is an operation whose effect is easy to see.
+func addPurge(id string) *operation {
+	return newOperation(true, func(t tx) error {
+		_, err := t.exec("INSERT INTO purges (id, done_at) VALUES (?, 0)", id)
+		return err
+	})
+}
+
+func wantPurged(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	got, err := s.Purged(t.Context(), []string{"a", "b", "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("stored are %v, want %v", got, want)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("stored are %v, want %v", got, want)
+		}
+	}
+}
+
+func answered(o *operation) bool {
+	select {
+	case <-o.done:
+		return true
+	default:
+		return false
+	}
+}
+
+var errTest = errors.New("failure of the test")
+
+func TestBatchKeepsTheOperationsThatSucceed(t *testing.T) {
+	s := unserved(t)
+	a, c := addPurge("a"), addPurge("c")
+	b := newOperation(true, func(t tx) error {
+		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('b', 0)"); err != nil {
+			return err
+		}
+		return errTest
+	})
+	// An error of the database in one operation leaves the others alone too.
+	again := addPurge("a")
+	s.commit([]*operation{a, b, again, c})
+	for _, o := range []*operation{a, b, again, c} {
+		if !answered(o) {
+			t.Fatal("an operation got no answer")
+		}
+	}
+	if a.err != nil || c.err != nil || !errors.Is(b.err, errTest) || again.err == nil {
+		t.Fatalf("errors are %v, %v, %v, %v", a.err, b.err, again.err, c.err)
+	}
+	wantPurged(t, s, "a", "c")
+}
+
+// failing is a statement that fails once.
+type failing struct {
+	statement
+	connection *conn
+	query      string
+}
+
+func (f failing) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
+	f.connection.statements[f.query] = f.statement
+	return nil, errTest
+}
+
+// failOnce makes the writer's next use of a statement fail.
+func failOnce(t *testing.T, s *Store, query string) {
+	t.Helper()
+	real, err := s.writer.prepared(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.writer.statements[query] = failing{statement: real, connection: s.writer, query: query}
+}
+
+func TestBatchFailsWithItsTransaction(t *testing.T) {
+	for _, query := range []string{sqlQuick, sqlBegin, sqlSavepoint, sqlRelease, sqlRollbackTo, sqlCommit} {
+		t.Run(query, func(t *testing.T) {
+			s := unserved(t)
+			a, c := addPurge("a"), addPurge("c")
+			b := newOperation(true, func(tx) error { return errTest })
+			batch := []*operation{a, b, c}
+			for _, o := range batch {
+				o.durable = false
+			}
+			failOnce(t, s, query)
+			s.commit(batch)
+			for _, o := range batch {
+				if !answered(o) || !errors.Is(o.err, errTest) {
+					t.Fatalf("error is %v, want the transaction's", o.err)
+				}
+			}
+			wantPurged(t, s)
+			// The writer goes on.
+			a, c = addPurge("a"), addPurge("c")
+			s.commit([]*operation{a, c})
+			if err := errors.Join(a.err, c.err); err != nil {
+				t.Fatal(err)
+			}
+			wantPurged(t, s, "a", "c")
+		})
+	}
+}
+
+func TestOnlyDurableOperationsWaitForTheDisk(t *testing.T) {
+	s := unserved(t)
+	level := func(durable ...bool) int64 {
+		t.Helper()
+		var found int64
+		var batch []*operation
+		for _, d := range durable {
+			batch = append(batch, newOperation(d, func(tx) error {
+				r, err := s.writer.ask("PRAGMA synchronous")
+				if err != nil {
+					return err
+				}
+				found = r.int(0)
+				return nil
+			}))
+		}
+		s.commit(batch)
+		for _, o := range batch {
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+		}
+		return found
+	}
+	const normal, full = 1, 2
+	for _, step := range []struct {
+		durable []bool
+		want    int64
+	}{
+		{[]bool{true}, full},
+		{[]bool{false, false}, normal},
+		{[]bool{false, true, false}, full},
+		{[]bool{true}, full},
+		{[]bool{false}, normal},
+	} {
+		if got := level(step.durable...); got != step.want {
+			t.Fatalf("synchronous is %d for operations %v, want %d", got, step.durable, step.want)
+		}
+	}
+}
+
+func TestWithdrawnOperationIsNotRun(t *testing.T) {
+	s := unserved(t)
+	a, b := addPurge("a"), addPurge("b")
+	if !b.take() {
+		t.Fatal("a new operation was taken already")
+	}
+	s.commit([]*operation{a, b})
+	wantPurged(t, s, "a")
+	if answered(b) {
+		t.Fatal("a withdrawn operation was answered")
+	}
+}
+
+func TestCancelledWhileWaitingAndAfterBeginning(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "catalog.db"), InstanceUID: "uid-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	begun, release := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		first <- s.write(ctx, true, func(t tx) error {
+			close(begun)
+			<-release
+			_, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 0)")
+			return err
+		})
+	}()
+	<-begun
+	cancel()
+	// The writer is busy, so this one waits.
+	if err := s.write(ctx, true, addPurge("b").run); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error is %v, want context.Canceled", err)
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Fatalf("an operation that had begun got %v", err)
+	}
+	wantPurged(t, s, "a")
+}
+
+func TestFullDatabase(t *testing.T) {
+	s := unserved(t)
+	put := func(content string) error {
+		o := newOperation(true, func(t tx) error {
+			_, err := s.putBlob(t, "octocat/octo-app/app", catalog.Blob{
+				Digest: ref.SHA256.FromBytes([]byte(content)), Size: 20000, Content: make([]byte, 20000),
+			})
+			return err
+		})
+		s.commit([]*operation{o})
+		return o.err
+	}
+	if err := put("a"); err != nil {
+		t.Fatal(err)
+	}
+	pages, err := s.writer.ask("PRAGMA page_count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(pages int64) {
+		t.Helper()
+		if err := s.writer.script("PRAGMA max_page_count = " + fmt.Sprint(pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(pages.int(0) + 2)
+	if err := put("b"); !errors.Is(err, catalog.ErrNoSpace) {
+		t.Fatalf("error is %v, want catalog.ErrNoSpace", err)
+	}
+	if _, err := s.Blob(t.Context(), "octocat/octo-app/app", ref.SHA256.FromBytes([]byte("a"))); err != nil {
+		t.Fatalf("what was stored cannot be read: %v", err)
+	}
+	limit(pages.int(0) + 1000)
+	if err := put("b"); err != nil {
+		t.Fatalf("there is room again, but: %v", err)
+	}
+}
