@@ -12,9 +12,10 @@ import (
 
 const (
 	// bufferSize is how much is read, hashed and written at a time.
-	bufferSize = 256 << 10
-	// buffersInFlight bounds how far hashing may lag behind writing.
-	buffersInFlight = 4
+	bufferSize = 1 << 20
+	// buffersInFlight bounds how far hashing may lag behind writing. A client that
+	// is slower than both holds one or two.
+	buffersInFlight = 3
 	// maxEmptyReads is when a reader that returns neither bytes nor an error is
 	// given up.
 	maxEmptyReads = 100
@@ -26,27 +27,46 @@ type buffer struct {
 	n     int
 }
 
-var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, bufferSize)} }}
-
-func takeBuffer() *buffer      { return buffers.Get().(*buffer) }
-func (b *buffer) release()     { buffers.Put(b) }
 func (b *buffer) data() []byte { return b.bytes[:b.n] }
 
-// fill reads until p is full or r returns an error, io.EOF among others. It
-// differs from io.ReadFull in keeping r's error as it is: a request body that
-// breaks off says io.ErrUnexpectedEOF, which must not look like its end.
-func fill(r io.Reader, p []byte) (n int, err error) {
-	for empty := 0; n < len(p) && err == nil; {
-		var m int
-		m, err = r.Read(p[n:])
+// pool keeps buffers of one size.
+type pool struct{ sync.Pool }
+
+func newPool(size int) *pool {
+	return &pool{sync.Pool{New: func() any { return &buffer{bytes: make([]byte, size)} }}}
+}
+
+func (p *pool) take() *buffer     { return p.Get().(*buffer) }
+func (p *pool) release(b *buffer) { p.Put(b) }
+
+var (
+	// headBuffers hold one byte more than fits inline, which tells content that
+	// fits from content that does not.
+	headBuffers   = newPool(InlineLimit + 1)
+	streamBuffers = newPool(bufferSize)
+)
+
+// fill reads until p is full, r ends or r fails. It differs from io.ReadFull in
+// keeping r's error as it is: a request body that breaks off says
+// io.ErrUnexpectedEOF, which must not look like its end.
+func fill(r io.Reader, p []byte) (n int, ended bool, err error) {
+	for empty := 0; n < len(p); {
+		m, err := r.Read(p[n:])
 		n += m
-		if m > 0 {
+		switch {
+		case err == io.EOF:
+			return n, true, nil
+		case err != nil:
+			return n, false, err
+		case m > 0:
 			empty = 0
-		} else if empty++; err == nil && empty >= maxEmptyReads {
-			err = io.ErrNoProgress
+		default:
+			if empty++; empty == maxEmptyReads {
+				return n, false, io.ErrNoProgress
+			}
 		}
 	}
-	return n, err
+	return n, false, nil
 }
 
 // hashingReader is a reader that hashes what it hands out, but for a prefix that
@@ -102,7 +122,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		close(toHash)
 		<-hashed
 		for range taken {
-			(<-free).release()
+			streamBuffers.release(<-free)
 		}
 	}()
 
@@ -112,14 +132,15 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		case b = <-free:
 		default:
 			if taken < buffersInFlight {
-				b = takeBuffer()
+				b = streamBuffers.take()
 				taken++
 			} else {
 				b = <-free
 			}
 		}
+		var ended bool
 		var readErr error
-		b.n, readErr = fill(s.r, b.bytes)
+		b.n, ended, readErr = fill(s.r, b.bytes)
 		data := b.data()
 		toHash <- b
 		n, err := w.Write(data)
@@ -127,10 +148,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		if err != nil {
 			return s.count - begin, err
 		}
-		if readErr == io.EOF {
-			return s.count - begin, nil
-		}
-		if readErr != nil {
+		if ended || readErr != nil {
 			return s.count - begin, readErr
 		}
 	}
@@ -156,15 +174,7 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failedReader returns err, or when there is none reads on from r.
-type failedReader struct {
-	err error
-	r   io.Reader
-}
+// failedReader is a reader that has failed.
+type failedReader struct{ err error }
 
-func (f *failedReader) Read(p []byte) (int, error) {
-	if f.err != nil {
-		return 0, f.err
-	}
-	return f.r.Read(p)
-}
+func (f failedReader) Read([]byte) (int, error) { return 0, f.err }

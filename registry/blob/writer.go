@@ -87,20 +87,19 @@ func (w Writer) Append(ctx context.Context, from Progress, r io.Reader, limit in
 		return w.appendObject(ctx, from, h, nil, r)
 	}
 
-	// One byte more than fits tells content that fits from content that does not.
-	head := takeBuffer()
-	defer head.release()
-	head.n, err = fill(r, head.bytes[:max(1, InlineLimit+1-len(from.Inline))])
+	head := headBuffers.take()
+	defer headBuffers.release(head)
+	head.n, _, err = fill(r, head.bytes[:max(1, InlineLimit+1-len(from.Inline))])
 	if errors.Is(err, ErrTooLarge) {
 		return from, err
 	}
 	h.Write(head.data())
 	inline := append(bytes.Clone(from.Inline), head.data()...)
 	if len(inline) > InlineLimit {
-		return w.spill(ctx, from, h, inline, &failedReader{err: err, r: r})
-	}
-	if err == io.EOF {
-		err = nil
+		if err != nil {
+			r = failedReader{err}
+		}
+		return w.spill(ctx, from, h, inline, r)
 	}
 	to := from
 	to.Inline = inline
@@ -183,12 +182,11 @@ func (w Writer) digest(ctx context.Context, progress Progress, algorithm ref.Alg
 	if err != nil {
 		return "", err
 	}
-	defer content.Close()
 	h := algorithm.New()
-	buffer := takeBuffer()
-	defer buffer.release()
-	n, err := io.CopyBuffer(h, content, buffer.bytes)
-	if err != nil {
+	b := streamBuffers.take()
+	defer streamBuffers.release(b)
+	n, err := io.CopyBuffer(h, content, b.bytes)
+	if err := errors.Join(err, content.Close()); err != nil {
 		return "", fmt.Errorf("read object %s again: %w", progress.Key, err)
 	}
 	if n != progress.Offset {

@@ -119,8 +119,8 @@ func wantFinished(t *testing.T, w blob.Writer, p blob.Progress, algorithm ref.Al
 		if err != nil {
 			t.Fatalf("Open: %v", err)
 		}
-		defer r.Close()
-		if got, err = io.ReadAll(r); err != nil {
+		got, err = io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

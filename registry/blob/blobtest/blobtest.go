@@ -113,8 +113,7 @@ func wantContent(t *testing.T, s blob.Store, key string, want []byte) {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	defer r.Close()
-	got, err := io.ReadAll(r)
+	got, err := readAndClose(r)
 	if err != nil {
 		t.Fatalf("read object: %v", err)
 	}
@@ -127,12 +126,16 @@ func wantPartial(t *testing.T, s blob.Store, p blob.Partial, want []byte) {
 	if err != nil {
 		t.Fatalf("OpenPartial: %v", err)
 	}
-	defer r.Close()
-	got, err := io.ReadAll(r)
+	got, err := readAndClose(r)
 	if err != nil {
 		t.Fatalf("read partial: %v", err)
 	}
 	wantBytes(t, got, want)
+}
+
+func readAndClose(r io.ReadCloser) ([]byte, error) {
+	content, err := io.ReadAll(r)
+	return content, errors.Join(err, r.Close())
 }
 
 func wantBytes(t *testing.T, got, want []byte) {
@@ -193,7 +196,11 @@ func readsRanges(t *testing.T, data Open) {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	defer r.Close()
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}()
 	end, err := r.Seek(0, io.SeekEnd)
 	if err != nil || end != int64(len(content)) {
 		t.Fatalf("the end is at %d (%v), want %d", end, err, len(content))
@@ -472,8 +479,7 @@ func roundTrip(ctx context.Context, s blob.Store, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	got, err := io.ReadAll(r)
+	got, err := readAndClose(r)
 	if err != nil {
 		return err
 	}

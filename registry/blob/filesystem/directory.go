@@ -30,11 +30,8 @@ func openDirectory(dir string) (*os.Root, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeDirectory(dir); err != nil {
 			return nil, fmt.Errorf("create data directory %s: %w", dir, reason(err))
-		}
-		if err := syncPath(filepath.Dir(dir)); err != nil {
-			return nil, fmt.Errorf("create data directory %s: %w", dir, err)
 		}
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("data directory %s: a part of its path is not a directory", dir)
@@ -50,6 +47,22 @@ func openDirectory(dir string) (*os.Root, error) {
 	return root, nil
 }
 
+// makeDirectory makes dir and its missing parents, durably.
+func makeDirectory(dir string) error {
+	parent := filepath.Dir(dir)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeDirectory(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncPath(parent)
+}
+
 // acquire locks the directory for this process. The lock ends with the process,
 // however that ends.
 func acquire(root *os.Root, dir string) (*os.File, error) {
@@ -62,7 +75,7 @@ func acquire(root *os.Root, dir string) (*os.File, error) {
 	}
 	for {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != syscall.EINTR {
+		if !errors.Is(err, syscall.EINTR) {
 			break
 		}
 	}
@@ -70,7 +83,7 @@ func acquire(root *os.Root, dir string) (*os.File, error) {
 		return file, nil
 	}
 	closeErr := file.Close()
-	if err == syscall.EWOULDBLOCK {
+	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, errors.Join(fmt.Errorf("data directory %s: %w", dir, ErrInUse), closeErr)
 	}
 	return nil, errors.Join(fmt.Errorf("lock data directory %s: %w", dir, err), closeErr)

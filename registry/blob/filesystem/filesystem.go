@@ -146,8 +146,8 @@ func (s *Store) Usage() (Usage, error) {
 	if err := syscall.Fstatfs(int(s.lock.Fd()), &stat); err != nil {
 		return Usage{}, fmt.Errorf("ask the file system of the blob store for its room: %w", err)
 	}
-	size := int64(stat.Bsize)
-	return Usage{Free: int64(stat.Bavail) * size, Total: int64(stat.Blocks) * size}, nil
+	size := uint64(stat.Bsize)
+	return Usage{Free: int64(stat.Bavail * size), Total: int64(stat.Blocks * size)}, nil
 }
 
 const (

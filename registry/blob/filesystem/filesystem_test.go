@@ -65,9 +65,8 @@ func read(t testing.TB, s *Store, key string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
 	content, err := io.ReadAll(r)
-	if err != nil {
+	if err := errors.Join(err, r.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return content
@@ -104,9 +103,11 @@ func TestOpenGivesAFileThatCanBeSentDirectly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
 	if _, ok := r.(*os.File); !ok {
 		t.Errorf("Open returned a %T, want an *os.File", r)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -118,13 +119,12 @@ func TestFilesThatAreOpenSurviveCloseAndDelete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
 	if err := s.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, s)
 	got, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(got, content) {
+	if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("read %d bytes (%v), want the %d of the object", len(got), err, len(content))
 	}
 }
@@ -201,7 +201,7 @@ func TestUsageIsThatOfTheFileSystem(t *testing.T) {
 	if err := syscall.Statfs(dir, &stat); err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(stat.Blocks) * int64(stat.Bsize); usage.Total != want {
+	if want := int64(stat.Blocks * uint64(stat.Bsize)); usage.Total != want {
 		t.Errorf("the total is %d, want %d", usage.Total, want)
 	}
 	if usage.Free <= 0 || usage.Free > usage.Total {

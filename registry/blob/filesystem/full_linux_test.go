@@ -129,8 +129,8 @@ func TestTheWriterLeavesNothingOnAFullDisk(t *testing.T) {
 	if !errors.Is(err, blob.ErrNoSpace) || p.Offset != 0 || p.Key != "" {
 		t.Errorf("got %+v, %v; want no progress and ErrNoSpace", p, err)
 	}
-	for key := range s.Keys(t.Context(), 1) {
-		t.Errorf("object %q is left", key)
+	for key, err := range s.Keys(t.Context(), 1) {
+		t.Errorf("object %q is left (%v)", key, err)
 	}
 	after, err := s.Usage()
 	if err != nil {

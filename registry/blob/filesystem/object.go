@@ -109,9 +109,7 @@ func (s *Store) openToWrite(p blob.Partial) (*os.File, *os.Root, error) {
 // from the file's.
 func appendTo(file *os.File, p blob.Partial, r io.Reader) (next blob.Partial, readErr, err error) {
 	out := &sink{file: file, offset: p.Size, flushed: p.Size}
-	buffer := copyBuffers.Get().(*[]byte)
-	_, readErr = io.CopyBuffer(out, r, *buffer)
-	copyBuffers.Put(buffer)
+	readErr = out.take(r)
 	if out.err != nil {
 		return p, nil, fmt.Errorf("write: %w", out.err)
 	}
@@ -129,6 +127,18 @@ type sink struct {
 	file            *os.File
 	offset, flushed int64
 	err             error
+}
+
+// take writes all of r, which writes itself if it can.
+func (s *sink) take(r io.Reader) error {
+	if r, ok := r.(io.WriterTo); ok {
+		_, err := r.WriteTo(s)
+		return err
+	}
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	_, err := io.CopyBuffer(s, r, *buffer)
+	return err
 }
 
 // flushSize is how much is written between two starts of the disk.
@@ -269,7 +279,7 @@ func yieldKeys(ctx context.Context, root *os.Root, prefix string, yield func(str
 		yield("", fmt.Errorf("list objects: %w", err))
 		return false
 	}
-	defer directory.Close()
+	defer func() { _ = directory.Close() }() // it was only read
 	for {
 		if err := stop(ctx); err != nil {
 			yield("", err)
@@ -281,7 +291,7 @@ func yieldKeys(ctx context.Context, root *os.Root, prefix string, yield func(str
 				return false
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true
 		}
 		if err != nil {

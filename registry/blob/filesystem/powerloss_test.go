@@ -37,6 +37,9 @@ func TestWhatWasAcknowledgedOutlivesAPowerCut(t *testing.T) {
 			_ = syscall.Unmount(mountpoint, syscall.MNT_DETACH)
 		})
 		dir := filepath.Join(mountpoint, "data")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
 
 		child, _, lines := startChild(t, childAppends, dir)
 		acknowledged := map[int]step{}
@@ -80,9 +83,11 @@ func cutPower(t *testing.T, mountpoint string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer directory.Close()
 	mode := uint32(shutdownNoFlush)
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, directory.Fd(), shutdownRequest, uintptr(unsafe.Pointer(&mode))); errno != 0 {
 		t.Fatalf("shut down %s: %v", mountpoint, errno)
+	}
+	if err := directory.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

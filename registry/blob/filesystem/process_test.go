@@ -19,21 +19,20 @@ import (
 )
 
 // The tests in this file start this program again, as another process that does
-// what childVariable says with the directory in childDirectory.
+// what childVariable says with the directory that it is started in.
 const (
-	childVariable  = "BLOB_TEST_CHILD"
-	childDirectory = "BLOB_TEST_DIRECTORY"
-	childHolds     = "hold"
-	childAppends   = "append"
+	childVariable = "BLOB_TEST_CHILD"
+	childHolds    = "hold"
+	childAppends  = "append"
 )
 
 func TestMain(m *testing.M) {
 	var err error
 	switch os.Getenv(childVariable) {
 	case childHolds:
-		err = hold(os.Getenv(childDirectory))
+		err = hold()
 	case childAppends:
-		err = appendUntilKilled(os.Getenv(childDirectory), os.Stdout)
+		err = appendUntilKilled()
 	default:
 		os.Exit(m.Run())
 	}
@@ -45,8 +44,8 @@ func TestMain(m *testing.M) {
 }
 
 // hold keeps the directory until standard input ends.
-func hold(dir string) error {
-	s, err := Open(dir, Options{InstanceUID: "test"})
+func hold() error {
+	s, err := Open(".", Options{InstanceUID: "test"})
 	if err != nil {
 		return err
 	}
@@ -68,8 +67,8 @@ func childContent(i int) []byte {
 // appendUntilKilled writes objects one after the other, and a line for each step
 // that was acknowledged: the object's number, its key, its size, and whether it
 // is committed.
-func appendUntilKilled(dir string, log io.Writer) error {
-	s, err := Open(dir, Options{InstanceUID: "test", Epoch: 1})
+func appendUntilKilled() error {
+	s, err := Open(".", Options{InstanceUID: "test", Epoch: 1})
 	if err != nil {
 		return err
 	}
@@ -84,19 +83,20 @@ func appendUntilKilled(dir string, log io.Writer) error {
 			if p, err = s.Append(ctx, p, bytes.NewReader(content[n*childPieceSize:(n+1)*childPieceSize])); err != nil {
 				return err
 			}
-			fmt.Fprintln(log, i, p.Key, p.Size, false)
+			fmt.Println(i, p.Key, p.Size, false)
 		}
 		if err := s.Commit(ctx, p); err != nil {
 			return err
 		}
-		fmt.Fprintln(log, i, p.Key, p.Size, true)
+		fmt.Println(i, p.Key, p.Size, true)
 	}
 }
 
 func startChild(t *testing.T, what, dir string) (child *exec.Cmd, stdin io.WriteCloser, lines *bufio.Scanner) {
 	t.Helper()
 	child = exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), childVariable+"="+what, childDirectory+"="+dir)
+	child.Dir = dir
+	child.Env = append(os.Environ(), childVariable+"="+what)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
