@@ -161,7 +161,7 @@ func put[T any, PT interface {
 func remove[T any, PT interface {
 	*T
 	client.Object
-}](ctx context.Context, w *writer, c claim, kind string, key types.NamespacedName) error {
+}](ctx context.Context, w *writer, c claim, key types.NamespacedName) error {
 	object := PT(new(T))
 	if err := w.cached.Get(ctx, key, object); err != nil {
 		return client.IgnoreNotFound(err)
@@ -169,9 +169,15 @@ func remove[T any, PT interface {
 	if !c.holds(object) || object.GetDeletionTimestamp() != nil {
 		return nil
 	}
+	return w.discard(ctx, object)
+}
+
+// discard deletes this very object, and no later one of its name. Reads do not wait
+// for the cache to see it: an object without our label was never in there.
+func (w *writer) discard(ctx context.Context, object client.Object) error {
 	uid := object.GetUID()
-	if err := w.cached.Delete(ctx, object, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting %s %s: %w", kind, key.Name, err)
+	if err := w.cached.Delete(ctx, object, client.Preconditions{UID: &uid}, client.DisableReadYourWritesConsistency); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting %T %s: %w", object, object.GetName(), err)
 	}
 	return nil
 }

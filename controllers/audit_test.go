@@ -27,9 +27,9 @@ func (l *auditLog) end() int64 {
 	return info.Size()
 }
 
-// requests are the manager's requests since then with one of the verbs, Leases
-// aside.
-func (l *auditLog) requests(since int64, verbs ...string) []string {
+// requests are the manager's requests in a namespace since then with one of the
+// verbs, Leases aside.
+func (l *auditLog) requests(since int64, namespace string, verbs ...string) []string {
 	GinkgoHelper()
 	text, err := os.ReadFile(l.path)
 	Expect(err).NotTo(HaveOccurred())
@@ -45,7 +45,7 @@ func (l *auditLog) requests(since int64, verbs ...string) []string {
 		Expect(json.Unmarshal(lines.Bytes(), &event)).To(Succeed())
 		ref := event.ObjectRef
 		for _, verb := range verbs {
-			if event.User.Username == managerUser && event.Verb == verb && ref.Resource != "leases" {
+			if event.User.Username == managerUser && event.Verb == verb && ref.Resource != "leases" && ref.Namespace == namespace {
 				found = append(found, fmt.Sprintf("%s %s/%s %s/%s", verb, ref.Resource, ref.Subresource, ref.Namespace, ref.Name))
 			}
 		}
@@ -55,7 +55,7 @@ func (l *auditLog) requests(since int64, verbs ...string) []string {
 }
 
 // writes are the manager's attempts to change anything.
-func (l *auditLog) writes(since int64) []string {
+func (l *auditLog) writes(since int64, namespace string) []string {
 	GinkgoHelper()
-	return l.requests(since, "create", "update", "patch", "delete", "deletecollection")
+	return l.requests(since, namespace, "create", "update", "patch", "delete", "deletecollection")
 }

@@ -5,12 +5,14 @@ package controllers_test
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -208,17 +210,26 @@ func gone(ctx context.Context, object client.Object) {
 	}).Should(BeTrue(), "%T %s is still there", object, object.GetName())
 }
 
-// settled waits until the manager has written nothing for a while, and returns the
-// end of the audit log.
-func settled() int64 {
+// settled waits until the manager has not tried to write in the namespace for two
+// seconds, and returns the end of the audit log.
+func settled(namespace string) int64 {
 	GinkgoHelper()
 	since := audit.end()
-	quiet := time.Now()
-	Eventually(func() bool {
-		if len(audit.writes(since)) > 0 {
-			since, quiet = audit.end(), time.Now()
-		}
-		return time.Since(quiet) > time.Second
-	}).Should(BeTrue(), "the manager goes on writing")
+	Eventually(func() []string {
+		writes := audit.writes(since, namespace)
+		since = audit.end()
+		return writes
+	}).WithPolling(2*time.Second).Should(BeEmpty(), "the manager goes on writing")
 	return since
+}
+
+// eventsAbout are the events that regard an object.
+func eventsAbout(ctx context.Context, object client.Object) func() []eventsv1.Event {
+	return func() []eventsv1.Event {
+		var events eventsv1.EventList
+		if err := admin.List(ctx, &events, client.InNamespace(object.GetNamespace())); err != nil {
+			return nil
+		}
+		return slices.DeleteFunc(events.Items, func(e eventsv1.Event) bool { return e.Regarding.UID != object.GetUID() })
+	}
 }

@@ -142,7 +142,7 @@ func (r *instanceReconciler) summarize(ctx context.Context, s *instanceScope) (c
 func (r *instanceReconciler) finalize(ctx context.Context, instance *v1alpha1.PackagesInstance) error {
 	if instance.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete {
 		key := types.NamespacedName{Namespace: instance.Namespace, Name: desired.DataName(instance.Name)}
-		if err := remove[corev1.PersistentVolumeClaim](ctx, r.writer, claim{instance, v1alpha1.LabelInstance}, "PersistentVolumeClaim", key); err != nil {
+		if err := remove[corev1.PersistentVolumeClaim](ctx, r.writer, claim{instance, v1alpha1.LabelInstance}, key); err != nil {
 			return err
 		}
 	}

@@ -60,8 +60,17 @@ func (r *instanceReconciler) applyKeys(ctx context.Context, s *instanceScope) er
 	var keys map[string][]byte
 	if current != nil && desired.UsableKeys(current.Data) {
 		keys = current.Data
-	} else if keys, err = newKeys(r.random); err != nil {
-		return err
+	} else {
+		// What somebody else wrote into it would stay, so it is made anew.
+		if current != nil {
+			if err := r.discard(ctx, current); err != nil {
+				return err
+			}
+			current = nil
+		}
+		if keys, err = newKeys(r.random); err != nil {
+			return err
+		}
 	}
 	return put(ctx, r.writer, current, desired.KeysSecret(s.instance, keys), corev1ac.ExtractSecret)
 }
@@ -92,8 +101,7 @@ func (r *instanceReconciler) applyRBAC(ctx context.Context, s *instanceScope) er
 	}
 	// A role reference cannot change, so a wrong one is made anew.
 	if current != nil && (current.RoleRef.Kind != *want.RoleRef.Kind || current.RoleRef.Name != *want.RoleRef.Name) {
-		key := types.NamespacedName{Namespace: current.Namespace, Name: current.Name}
-		if err := remove[rbacv1.RoleBinding](ctx, r.writer, s.claim, "RoleBinding", key); err != nil {
+		if err := r.discard(ctx, current); err != nil {
 			return err
 		}
 		current = nil
@@ -130,7 +138,7 @@ func (r *instanceReconciler) applyIngress(ctx context.Context, s *instanceScope)
 }
 
 func (r *instanceReconciler) removeIngress(ctx context.Context, s *instanceScope) error {
-	return remove[networkingv1.Ingress](ctx, r.writer, s.claim, "Ingress",
+	return remove[networkingv1.Ingress](ctx, r.writer, s.claim,
 		types.NamespacedName{Namespace: s.instance.Namespace, Name: desired.RegistryName(s.instance.Name)})
 }
 

@@ -22,7 +22,7 @@ import (
 
 // stalledRetry is how soon to try again where a change brings no event to us: of an
 // object without our label, a quota, a storage class.
-const stalledRetry = 30 * time.Second
+const stalledRetry = 10 * time.Second
 
 // observe looks at what runs. The first Ready of a generation waits until the pods
 // serve its policy; from then on a pod may come and go.

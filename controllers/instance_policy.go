@@ -161,7 +161,7 @@ func (r *instanceReconciler) applyShards(ctx context.Context, s *instanceScope, 
 	}
 	for i := range existing.Items {
 		if key := client.ObjectKeyFromObject(&existing.Items[i]); !wanted[key.Name] {
-			if err := remove[v1alpha1.PackagesPolicy](ctx, r.writer, s.claim, "PackagesPolicy", key); err != nil {
+			if err := remove[v1alpha1.PackagesPolicy](ctx, r.writer, s.claim, key); err != nil {
 				return err
 			}
 		}

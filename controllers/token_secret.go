@@ -59,7 +59,7 @@ func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToke
 	}
 	if current != nil && current.Type != desired.TokenSecretType(token) {
 		// A Secret's type cannot change, so it is made anew.
-		if err := remove[corev1.Secret](ctx, r.writer, tokenClaim(token), "Secret", key); err != nil {
+		if err := r.discard(ctx, current); err != nil {
 			return desired.TokenValue{}, err
 		}
 		current = nil
