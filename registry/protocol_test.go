@@ -402,7 +402,7 @@ func TestUnknownAddressesAndMethodsAreRefused(t *testing.T) {
 	c.do("GET", "/", nil).want(t, http.StatusNotFound)
 	c.do("GET", "/v1/search", nil).want(t, http.StatusNotFound)
 	c.do("POST", "/v2/", nil).want(t, http.StatusMethodNotAllowed, errcode.Unsupported).wantHeader(t, "Allow", "GET, HEAD")
-	c.do("GET", "/v2/octocat/octo-app/manifests/1.0", nil).want(t, http.StatusBadRequest, errcode.NameInvalid)
+	c.do("GET", "/v2/octocat/octo-app/manifests/1.0", nil).want(t, http.StatusNotFound, errcode.NameUnknown)
 	upper := c.do("GET", "/v2/OctoCat/octo-app/image/manifests/1.0", nil).want(t, http.StatusBadRequest, errcode.NameInvalid)
 	if !strings.Contains(string(upper.body), "octocat") {
 		t.Errorf("the error does not show the name in lower case: %s", upper.body)

@@ -12,6 +12,7 @@
 package route
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -323,6 +324,11 @@ func withNameAndDigest(q Request, name, digest string) (Request, *errcode.Error)
 
 func parseName(s string) (ref.Name, *errcode.Error) {
 	name, err := ref.ParseName(s)
+	if errors.Is(err, ref.ErrTooShort) {
+		// A name of OCI that no repository here can have. Docker tries a push again
+		// for nearly a minute at NAME_INVALID, and stops at NAME_UNKNOWN.
+		return "", errcode.New(http.StatusNotFound, errcode.NameUnknown, err.Error())
+	}
 	if err != nil {
 		return "", errcode.New(http.StatusBadRequest, errcode.NameInvalid, err.Error())
 	}

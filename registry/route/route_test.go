@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "//v2/", 404, errcode.Unknown, "no endpoint has this path"},
 		{"GET", "/v2/..%2f..%2fetc/passwd", 404, errcode.Unknown, "no endpoint has this path"},
 
-		{"GET", "/v2/octocat/monalisa/manifests/1.0", 400, errcode.NameInvalid, "name has fewer than three components: write OWNER/REPOSITORY/IMAGE_NAME"},
+		{"GET", "/v2/octocat/monalisa/manifests/1.0", 404, errcode.NameUnknown, "name has fewer than three components: write OWNER/REPOSITORY/IMAGE_NAME"},
 		{"GET", "/v2/Octocat/octo-app/monalisa/manifests/1.0", 400, errcode.NameInvalid, `names are lower case: write "Octocat" as "octocat"`},
 		{"POST", "/v2/octocat/octo-app/MonaLisa/blobs/uploads/", 400, errcode.NameInvalid, `names are lower case: write "MonaLisa" as "monalisa"`},
 		{"GET", "/v2/octocat//monalisa/tags/list", 400, errcode.NameInvalid, "name has an empty component"},
