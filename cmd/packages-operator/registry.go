@@ -1,0 +1,201 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+
+	"github.com/packages-operator/packages-operator/registry"
+	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/policy/files"
+	"github.com/packages-operator/packages-operator/registry/policy/watch"
+)
+
+// registryFlags are the flags of packages-operator registry.
+type registryFlags struct {
+	logOptions
+	standalone  string
+	namespace   string
+	instance    string
+	instanceUID string
+	keysDir     string
+	dataDir     string
+	listen      string
+	adminListen string
+	url         string
+	adopt       bool
+}
+
+func newRegistryCommand() *cobra.Command {
+	var flags registryFlags
+	cmd := &cobra.Command{
+		Use:   "registry",
+		Short: "Serve docker push and docker pull",
+		Long: `Serves one instance's Docker registry.
+
+Alone, it reads a PackagesInstance, PackagesRepositories, PackagesTokens and plain
+Secrets from YAML files, and follows their changes. In a cluster, where the
+manager starts it, it follows the PackagesPolicy objects of its instance.`,
+		Example: `  # Alone, on this machine.
+  packages-operator registry --standalone config/samples/standalone \
+    --data-dir run/data --listen 127.0.0.1:5000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.check(); err != nil {
+				return err
+			}
+			log, err := flags.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if flags.standalone != "" {
+				return runStandalone(cmd.Context(), flags, log)
+			}
+			return runInCluster(cmd.Context(), flags, log)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&flags.standalone, "standalone", "", "run alone, on the objects in the YAML files of this directory")
+	f.StringVar(&flags.url, "url", "", "alone: the registry as clients reach it by its host name, where they ask for tokens (default https://HOST)")
+	f.StringVar(&flags.namespace, "namespace", "", "in a cluster: the namespace of the instance")
+	f.StringVar(&flags.instance, "instance", "", "in a cluster: the name of the instance")
+	f.StringVar(&flags.instanceUID, "instance-uid", "", "in a cluster: the UID of the instance, which the data must belong to")
+	f.StringVar(&flags.keysDir, "keys-dir", "", "in a cluster: the directory with the keys that sign bearer tokens")
+	f.StringVar(&flags.dataDir, "data-dir", "", "the directory that holds all data; it is made if it is missing")
+	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
+	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
+	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory that belongs to another instance")
+	flags.addFlags(f)
+	return cmd
+}
+
+// check refuses combinations of flags that would be without effect.
+func (f *registryFlags) check() error {
+	if f.dataDir == "" {
+		return errors.New("--data-dir is required: the directory that holds all data")
+	}
+	inCluster := []struct{ flag, value string }{
+		{"--namespace", f.namespace}, {"--instance", f.instance}, {"--instance-uid", f.instanceUID}, {"--keys-dir", f.keysDir},
+	}
+	for _, required := range inCluster {
+		switch {
+		case f.standalone != "" && required.value != "":
+			return fmt.Errorf("%s has no effect with --standalone; leave it out", required.flag)
+		case f.standalone == "" && required.value == "":
+			return fmt.Errorf("%s is required in a cluster; to run alone, write --standalone DIR", required.flag)
+		}
+	}
+	if f.url == "" {
+		return nil
+	}
+	if f.standalone == "" {
+		return errors.New("--url has no effect in a cluster; leave it out")
+	}
+	parsed, err := url.Parse(f.url)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || strings.TrimSuffix(f.url, "/") != parsed.Scheme+"://"+parsed.Host {
+		return fmt.Errorf("--url is %q; write a scheme and a host alone, such as https://docker.packages.example.com", f.url)
+	}
+	return nil
+}
+
+// serve runs the registry with what both ways have in common.
+func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.Options) error {
+	o.Listen, o.AdminListen = f.listen, f.adminListen
+	o.DataDir, o.Adopt = f.dataDir, f.adopt
+	o.Version, o.Log = buildVersion(), log
+	o.Ready = func(listen, admin net.Addr) {
+		values := []any{"address", listen.String(), "instance", o.InstanceUID, "version", o.Version}
+		if admin != nil {
+			values = append(values, "admin", admin.String())
+		}
+		log.Info("Serving", values...)
+	}
+	return registry.Run(ctx, o)
+}
+
+func runStandalone(ctx context.Context, f registryFlags, log logr.Logger) error {
+	live := &policy.Live{}
+	source, err := files.Open(files.Options{
+		Dir:  f.standalone,
+		URL:  strings.TrimSuffix(f.url, "/"),
+		Live: live,
+		Now:  time.Now,
+		Report: func(err error) {
+			if err != nil {
+				log.Error(err, "The files are faulty; the last good policy stays in force", "directory", f.standalone)
+				return
+			}
+			log.Info("A changed policy is in force", "directory", f.standalone, "revision", live.Load().Revision())
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory (--data-dir): %w", err)
+	}
+	keys, err := access.CreateKeys(filepath.Join(f.dataDir, "keys"), rand.Reader)
+	if err != nil {
+		return err
+	}
+	return f.serve(ctx, log, registry.Options{
+		InstanceUID: live.Load().Policy().Instance.UID,
+		Keys:        keys,
+		Policy:      live,
+		Source:      source,
+		Loopback:    true,
+	})
+}
+
+func runInCluster(ctx context.Context, f registryFlags, log logr.Logger) error {
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("this is no pod (%w): to run alone, write --standalone DIR", err)
+	}
+	config.UserAgent = "packages-operator-registry/" + buildVersion()
+	keys, err := access.LoadKeys(f.keysDir)
+	if err != nil {
+		return err
+	}
+	live := &policy.Live{}
+	source, err := watch.New(watch.Options{
+		Config:      config,
+		Namespace:   f.namespace,
+		Instance:    f.instance,
+		InstanceUID: f.instanceUID,
+		DataDir:     f.dataDir,
+		Live:        live,
+		Now:         time.Now,
+		Report: func(err error) {
+			if err != nil {
+				log.Error(err, "The newest policy is not in force; the last good one stays")
+				return
+			}
+			log.Info("A policy is in force", "revision", live.Load().Revision())
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return f.serve(ctx, log, registry.Options{
+		InstanceUID: f.instanceUID,
+		Keys:        keys,
+		Policy:      live,
+		Source:      source,
+	})
+}
