@@ -14,8 +14,8 @@ const (
 	// bufferSize is how much is read, hashed and written at a time.
 	bufferSize = 1 << 20
 	// buffersInFlight bounds how far hashing may lag behind writing. A client that
-	// is slower than both holds one or two.
-	buffersInFlight = 3
+	// is slower than both holds one.
+	buffersInFlight = 2
 	// maxEmptyReads is when a reader that returns neither bytes nor an error is
 	// given up.
 	maxEmptyReads = 100
