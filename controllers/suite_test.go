@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,6 +46,8 @@ var (
 	audit *auditLog
 	// node stands in for what envtest lacks.
 	node *standIn
+	// logs are all that the manager says.
+	logs logBuffer
 	// stopManager ends the manager that runs, and waits for it.
 	stopManager func()
 )
@@ -60,7 +63,7 @@ func TestControllers(t *testing.T) {
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	logger := zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true))
+	logger := zap.New(zap.WriteTo(io.MultiWriter(GinkgoWriter, &logs)), zap.UseDevMode(true))
 	ctrl.SetLogger(logger)
 
 	folder := GinkgoT().TempDir()

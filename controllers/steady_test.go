@@ -1,0 +1,85 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+var _ = Describe("In steady state", Serial, func() {
+	var namespace string
+	var objects []client.Object
+
+	BeforeEach(func(ctx SpecContext) {
+		namespace = newNamespace(ctx)
+		pull := newToken(namespace, "pull")
+		pull.Spec.Secret.Type = v1alpha1.TokenSecretDockerConfigJSON
+		repository := newRepository(namespace, "octo-app")
+		repository.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
+		objects = []client.Object{
+			newInstance(namespace), repository, newToken(namespace, "monalisa"), pull,
+			newBroughtToken(namespace, "brought", "mine"),
+		}
+		create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mine"},
+			Data:       map[string][]byte{"value": []byte(strings.Repeat("a-good-value", 4))},
+		})
+		create(ctx, objects...)
+		for _, object := range objects {
+			conditions(ctx, object).Should(beReady())
+		}
+		// Objects that are not ready are steady, too.
+		duplicate := newRepository(namespace, "duplicate")
+		create(ctx, duplicate)
+		conditions(ctx, duplicate).Should(beStalled(v1alpha1.ReasonDuplicateRepository))
+		objects = append(objects, duplicate)
+	})
+
+	It("writes nothing when everything is reconciled again", func(ctx SpecContext) {
+		since := settled(namespace)
+		for round := range 3 {
+			for _, object := range append(objects, madeObjects(namespace)...) {
+				Expect(admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+				before := object.DeepCopyObject().(client.Object)
+				object.SetAnnotations(map[string]string{"example.com/round": string(rune('a' + round))})
+				for key, value := range before.GetAnnotations() {
+					if key != "example.com/round" {
+						annotations := object.GetAnnotations()
+						annotations[key] = value
+						object.SetAnnotations(annotations)
+					}
+				}
+				Expect(admin.Patch(ctx, object, client.MergeFrom(before))).To(Succeed())
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		Expect(settled(namespace)).To(BeNumerically(">", since))
+		Expect(audit.writes(since, namespace)).To(BeEmpty())
+	})
+
+	It("writes nothing when the manager restarts", func(ctx SpecContext) {
+		settled(namespace)
+		stopManager()
+		since, reconciles := audit.end(), metric("controller_runtime_reconcile_total")
+		stopManager = startManager()
+		// Everything is reconciled once after a start.
+		Eventually(func() float64 {
+			return metric("controller_runtime_reconcile_total") - reconciles
+		}).Should(BeNumerically(">=", len(objects)))
+		Eventually(func() float64 {
+			return metric("workqueue_depth") + metric("controller_runtime_active_workers")
+		}).Should(BeZero())
+		settled(namespace)
+		Expect(audit.writes(since, namespace)).To(BeEmpty())
+	})
+})
