@@ -47,6 +47,7 @@ var _ = Describe("Deleting", func() {
 				Expect(admin.Delete(ctx, object)).To(Succeed())
 			}
 		}
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.PackagesPolicy{}, client.InNamespace(namespace))).To(Succeed())
 		again := newInstance(namespace)
 		create(ctx, again)
 		conditions(ctx, again).Should(beReady())

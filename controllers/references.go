@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,6 +40,19 @@ func hasEffect(instance *v1alpha1.PackagesInstance) bool {
 
 func instanceWithoutEffect(name string) string {
 	return fmt.Sprintf("the PackagesInstance %s is not accepted: see its conditions", name)
+}
+
+// errUndecided ends a reconcile that has to wait for the instance's verdict, as
+// after a start of the manager: what the status says stands until then.
+var errUndecided = errors.New("the instance has not been compiled with this object yet")
+
+// undecided is errUndecided for an object whose status speaks of its generation,
+// and for a newer one a finding.
+func undecided(instance string, observed, generation int64) error {
+	if observed == generation {
+		return errUndecided
+	}
+	return progressing(v1alpha1.ReasonInstanceNotReady, notServedYet(instance))
 }
 
 func notServedYet(name string) string {

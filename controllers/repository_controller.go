@@ -53,7 +53,10 @@ func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 	if f := (*finding)(nil); errors.As(err, &f) {
 		outcome.finding, err = f, nil
 	}
-	if apierrors.IsConflict(err) || deleting && err == nil && outcome.finding == nil {
+	switch {
+	case errors.Is(err, errUndecided), deleting && err == nil && outcome.finding == nil:
+		return ctrl.Result{}, nil
+	case apierrors.IsConflict(err):
 		return ctrl.Result{}, err
 	}
 	outcome.failure = err
@@ -75,13 +78,14 @@ func (r *repositoryReconciler) declare(ctx context.Context, repository *v1alpha1
 	}
 	verdict, known := r.verdicts.of(client.ObjectKeyFromObject(instance), kindRepository, repository.UID, repositoryVersion(repository))
 	switch {
-	case known && verdict.problem != nil:
+	case !known:
+		return c, undecided(instance.Name, repository.Status.ObservedGeneration, repository.Generation)
+	case verdict.problem != nil:
 		c.accepted = &acceptance{false, verdict.problem.Reason, verdict.problem.Message}
 		return c, stalled(verdict.problem.Reason, verdict.problem.Message)
-	case known:
-		c.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other object declares this owner and name"}
 	}
-	if (!known || !verdict.served) && !wasReady(repository.Status.Conditions, repository.Generation) {
+	c.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other object declares this owner and name"}
+	if !verdict.served && !wasReady(repository.Status.Conditions, repository.Generation) {
 		return c, progressing(v1alpha1.ReasonInstanceNotReady, notServedYet(instance.Name))
 	}
 	return c, nil

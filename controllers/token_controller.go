@@ -56,7 +56,10 @@ func (r *tokenReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if f := (*finding)(nil); errors.As(err, &f) {
 		s.conclusion.finding, err = f, nil
 	}
-	if apierrors.IsConflict(err) {
+	switch {
+	case errors.Is(err, errUndecided):
+		return ctrl.Result{}, nil
+	case apierrors.IsConflict(err):
 		return ctrl.Result{}, err
 	}
 	s.conclusion.failure = err
@@ -82,13 +85,14 @@ func (r *tokenReconciler) reconcile(ctx context.Context, s *tokenScope) error {
 	key := types.NamespacedName{Namespace: s.token.Namespace, Name: instance.Name}
 	verdict, known := r.verdicts.of(key, kindToken, s.token.UID, tokenVersion(s.token, s.credential.ID))
 	switch {
-	case known && verdict.problem != nil:
+	case !known:
+		return undecided(instance.Name, s.token.Status.ObservedGeneration, s.token.Generation)
+	case verdict.problem != nil:
 		s.credential = nil
 		return s.refuse(stalled(verdict.problem.Reason, verdict.problem.Message))
-	case known:
-		s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "nothing stands in the token's way"}
 	}
-	if (!known || !verdict.served) && !r.reported(s) {
+	s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "nothing stands in the token's way"}
+	if !verdict.served && !r.reported(s) {
 		return progressing(v1alpha1.ReasonInstanceNotReady, notServedYet(instance.Name))
 	}
 	return nil

@@ -184,7 +184,7 @@ var _ = Describe("A PackagesToken", func() {
 		token.Spec.ExpiresAt = &end
 		create(ctx, token)
 		conditions(ctx, token).Should(beReady())
-		Expect(token.Status.Credentials).To(ConsistOf(HaveField("NotAfter", HaveValue(BeTemporally("==", end.Time)))))
+		Expect(token.Status.Credentials).To(ConsistOf(HaveField("NotAfter.Time", BeTemporally("==", end.Time))))
 		found, _ := policyOf(ctx, namespace).CredentialByValue(password(ctx))
 		Expect(found.NotAfter).To(HaveValue(BeTemporally("==", end.Time)), "the registry decides by its own clock")
 		conditions(ctx, token).Should(beStalled(v1alpha1.ReasonExpired))
