@@ -106,11 +106,8 @@ func (a *alone) show(ctx context.Context, p *progress, docker *localcluster.Dock
 	if err != nil {
 		return err
 	}
-	for i, entry := range env {
-		env[i] = "  export " + entry
-	}
 	heading, commands, _ := strings.Cut(strings.TrimSpace(text), "\n\n")
 	p.say("Nothing to wait for: the registry already runs alone, without Kubernetes.\n%s\n\n%s\n%s\n\nIt ends when the demo does; \"make run\" starts one that stays.",
-		heading, strings.Join(env, "\n"), commands)
+		heading, exports(env), commands)
 	return nil
 }

@@ -174,7 +174,11 @@ func (d *demo) buildImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(binary)
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(append(binary, dockerfile...))
 	d.tag = "packages-operator:demo-" + hex.EncodeToString(sum[:6])
 	if err := d.dockerRun(ctx, "build", "--quiet", "--tag", d.tag, "."); err != nil {
 		return err
@@ -256,12 +260,38 @@ func (d *demo) waitReady(ctx context.Context) error {
 	if err := d.kube.waitReady(ctx, d.progress, readyPatience); err != nil {
 		return d.explain(ctx, err, "the conditions above say what is missing.")
 	}
+	if err := d.waitForRegistries(ctx); err != nil {
+		return d.explain(ctx, err, "the registry's events and log say why its pod does not follow.")
+	}
 	// The controller learns of the route a moment after the operator declared it.
 	if err := d.waitForRoute(ctx); err != nil {
 		return d.explain(ctx, err, fmt.Sprintf("look at the Ingress (kubectl --namespace %s describe ingress) and at the ingress controller's log.", namespace))
 	}
 	d.progress.say("https://%s/v2/ asks for a token, over TLS, at %s", registryHost, d.address)
 	return nil
+}
+
+// waitForRegistries waits until the registry runs the image of this run: after
+// an earlier one, Ready may still tell of the image before.
+func (d *demo) waitForRegistries(ctx context.Context) error {
+	args := []string{"--namespace", namespace, "--selector", "packages-operator.io/instance=" + instance}
+	for deadline := time.Now().Add(time.Minute); ; {
+		images, err := d.kube.run(ctx, append([]string{"get", "statefulset", "--output=jsonpath={.items[*].spec.template.spec.containers[*].image}"}, args...)...)
+		if err != nil {
+			return err
+		}
+		if images == d.tag {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the registry's StatefulSet has the image %q after a minute, want %s", images, d.tag)
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	_, err := d.kube.run(ctx, append([]string{"rollout", "status", "statefulset", "--timeout=120s"}, args...)...)
+	return err
 }
 
 func (d *demo) waitForRoute(ctx context.Context) error {
@@ -425,35 +455,65 @@ func (d *demo) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, entry := range env {
-		env[i] = "  export " + entry
-	}
-	p := d.progress
-	p.say(`
+	d.progress.say("%s", strings.NewReplacer(
+		"KUBECONFIG_FILE", d.target.kubeconfig(),
+		"KUBECTL_DIR", filepath.Dir(d.kube.path),
+		"OPERATOR_NAMESPACE", operatorNamespace,
+		"NAMESPACE", namespace,
+		"INSTANCE", instance,
+		"DOCKER_ENVIRONMENT", exports(env),
+		"IMAGE2", strings.TrimSuffix(image, "1.0")+"2.0",
+		"IMAGE", image,
+		"HOST", registryHost,
+		"ADDRESS", d.address.String(),
+		"CA_FILE", d.cluster.CACert(),
+		"USER", user,
+	).Replace(lookAroundText))
+	return ctx.Err()
+}
+
+const lookAroundText = `
 Done: a push through a real ingress controller, over TLS, and a pod that pulled it.
 
 Look around:
 
-  export KUBECONFIG=%s
-  export PATH=%s:$PATH
-  kubectl --namespace %s get pkgi,pkgrepo,pkgtoken
-  kubectl --namespace %[3]s get pods,ingress,secrets,pvc
-  kubectl --namespace %[3]s describe pkgi %s
-  kubectl --namespace %s logs --selector app.kubernetes.io/name=packages-operator
-  kubectl --namespace %[3]s patch pkgi %[4]s --type merge --patch '{"spec":{"docker":{"support":"ReadOnly"}}}'
+  export KUBECONFIG=KUBECONFIG_FILE
+  export PATH=KUBECTL_DIR:$PATH
+  kubectl --namespace NAMESPACE get pkgi,pkgrepo,pkgtoken
+  kubectl --namespace NAMESPACE get pods,ingress,secrets,pvc
+  kubectl --namespace NAMESPACE describe pkgi INSTANCE
+  kubectl --namespace OPERATOR_NAMESPACE logs --selector app.kubernetes.io/name=packages-operator
 
-Push and pull (%s is logged in):
+Pull and push (USER is logged in):
 
-%s
-  docker pull %s
-  docker tag %[8]s %[9]s && docker push %[9]s
+DOCKER_ENVIRONMENT
+  docker pull IMAGE
+  docker tag IMAGE IMAGE2
+  docker push IMAGE2
+
+Make the registry read-only, which takes less than a second, push again, and back:
+
+  kubectl --namespace NAMESPACE patch pkgi INSTANCE --type merge --patch '{"spec":{"docker":{"support":"ReadOnly"}}}'
+  docker push IMAGE2
+  kubectl --namespace NAMESPACE patch pkgi INSTANCE --type merge --patch '{"spec":{"docker":{"support":"Enabled"}}}'
 
 Without docker:
 
-  curl --cacert %s --resolve %s:443:%s https://%[11]s/v2/
+  curl --cacert CA_FILE --resolve HOST:443:ADDRESS https://HOST/v2/
 
-Remove everything: make demo-down
-`, d.target.kubeconfig(), filepath.Dir(d.kube.path), namespace, instance, operatorNamespace, user,
-		strings.Join(env, "\n"), image, strings.TrimSuffix(image, "1.0")+"2.0", d.cluster.CACert(), registryHost, d.address)
-	return ctx.Err()
+Remove everything:
+
+  make demo-down
+`
+
+// exports are the lines that set the environment in a shell.
+func exports(env []string) string {
+	var b strings.Builder
+	for i, entry := range env {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString("  export " + entry)
+	}
+	return b.String()
 }
