@@ -52,6 +52,7 @@ func (c api) list(ctx context.Context) (*v1alpha1.PackagesPolicyList, error) {
 	list := new(v1alpha1.PackagesPolicyList)
 	err := c.rest.Get().Namespace(c.namespace).Resource(resource).
 		VersionedParams(&options, metav1.ParameterCodec).
+		MaxRetries(0). // Run tries again, and says so
 		Do(ctx).Into(list)
 	return list, err
 }
@@ -64,5 +65,6 @@ func (c api) watch(ctx context.Context, resourceVersion string) (watch.Interface
 	options.TimeoutSeconds = &seconds
 	return c.rest.Get().Namespace(c.namespace).Resource(resource).
 		VersionedParams(&options, metav1.ParameterCodec).
+		MaxRetries(0).
 		Watch(ctx)
 }

@@ -33,7 +33,7 @@ const (
 	watchDuration = 5 * time.Minute
 	// minBackoff and maxBackoff bound the pause before the API is asked again.
 	minBackoff = 200 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	maxBackoff = 3 * time.Second
 	// halfWritten is how long the parts of a policy may not belong together before
 	// that is a failure: the manager writes them one by one.
 	halfWritten = 2 * time.Second
@@ -114,7 +114,7 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(backoff + rand.N(backoff)):
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}

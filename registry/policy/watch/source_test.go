@@ -9,15 +9,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"log"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -430,52 +426,100 @@ func TestADataDirectoryThatCannotBeWrittenIsReportedAndChangesNothingElse(t *tes
 	}
 }
 
-// proxy stands between a source and the API server, and can be cut.
+// proxy is a network between a source and the API server that can be cut.
 type proxy struct {
-	*httptest.Server
-	cut atomic.Bool
+	target string
+
+	mu    sync.Mutex
+	cut   bool
+	conns []net.Conn
 }
 
-func newProxy(t *testing.T) *proxy {
+// newProxy returns a proxy and a config that leads through it.
+func newProxy(t *testing.T) (*proxy, *rest.Config) {
 	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	target, err := url.Parse(restConfig.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport, err := rest.TransportFor(restConfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reverse := httputil.NewSingleHostReverseProxy(target)
-	reverse.Transport, reverse.FlushInterval = transport, -1
-	reverse.ErrorLog = log.New(io.Discard, "", 0)
-	p := &proxy{}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if p.cut.Load() {
-			panic(http.ErrAbortHandler)
+	p := &proxy{target: target.Host}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { p.carry(conn) })
 		}
-		reverse.ServeHTTP(w, request)
-	}))
-	t.Cleanup(p.Close)
-	return p
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.setCut(true)
+		serving.Wait()
+	})
+	config := rest.CopyConfig(restConfig)
+	config.Host = "https://" + listener.Addr().String()
+	return p, config
+}
+
+// setCut cuts or mends the network.
+func (p *proxy) setCut(cut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = cut
+	if cut {
+		for _, conn := range p.conns {
+			_ = conn.Close()
+		}
+		p.conns = nil
+	}
+}
+
+func (p *proxy) carry(conn net.Conn) {
+	defer conn.Close()
+	upstream, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer upstream.Close()
+	p.mu.Lock()
+	if p.cut {
+		p.mu.Unlock()
+		return
+	}
+	p.conns = append(p.conns, conn, upstream)
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(upstream, conn)
+		_ = upstream.Close()
+	}()
+	_, _ = io.Copy(conn, upstream)
+	_ = conn.Close()
+	<-done
 }
 
 func TestAChangeMadeWhileTheAPIWasAwayIsSeenWhenItIsBack(t *testing.T) {
 	namespace := newNamespace(t)
 	first := split(t, examplePolicy(policy.SupportEnabled))
 	put(t, namespace, first...)
-	p := newProxy(t)
-	r := follow(t, namespace, t.TempDir(), &rest.Config{Host: p.URL})
+	p, config := newProxy(t)
+	r := follow(t, namespace, t.TempDir(), config)
 	r.inForce(first)
 
-	p.cut.Store(true)
-	p.CloseClientConnections()
+	p.setCut(true)
 	r.reported("list PackagesPolicies")
 	r.kept(first, "list PackagesPolicies")
 	second := split(t, examplePolicy(policy.SupportReadOnly))
 	put(t, namespace, second...)
 
-	p.cut.Store(false)
+	p.setCut(false)
 	r.inForce(second)
 	r.reported("")
 	if status := r.Status(); status.Err != nil {
