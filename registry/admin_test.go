@@ -6,7 +6,6 @@ package registry_test
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -130,31 +129,8 @@ func TestAPurgeDeletesARepositorysContentOnce(t *testing.T) {
 
 func TestDrainingLetsRunningRequestsFinish(t *testing.T) {
 	r, c := start(t)
-	content := randomBytes(1 << 20)
-	digest := string(ref.SHA256.FromBytes(content))
 	location := c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
-	reader, writer := io.Pipe()
-	req, err := c.request("PUT", location+"?digest="+digest, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	finished := make(chan int, 1)
-	go func() {
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Errorf("the upload that was under way broke: %v", err)
-			finished <- 0
-			return
-		}
-		_ = resp.Body.Close()
-		finished <- resp.StatusCode
-	}()
-	if _, err := writer.Write(content[:len(content)/2]); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the upload is under way", func() bool {
-		return strings.Contains(string(admin(t, r).do("GET", "/metrics", nil).body), "\npackages_registry_requests_in_flight 1\n")
-	})
+	upload := beginUpload(t, c, r.DataDir, "PATCH", location)
 
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); r.Stop(t) }()
@@ -174,15 +150,13 @@ func TestDrainingLetsRunningRequestsFinish(t *testing.T) {
 		t.Fatal("the registry did not wait for the upload")
 	default:
 	}
-	if _, err := writer.Write(content[len(content)/2:]); err != nil {
-		t.Fatal(err)
-	}
-	_ = writer.Close()
-	if status := <-finished; status != http.StatusCreated {
+	upload.write(t, []byte("last"))
+	if status := upload.finish(); status != http.StatusAccepted {
 		t.Errorf("the upload that was under way: status %d", status)
 	}
 	<-stopped // Stop fails the test unless Run returned nil
 
 	again := registrytest.Start(t, samplePolicy(), registrytest.Options{DataDir: r.DataDir})
-	client{t: t, addr: again.Addr, value: writerValue}.do("HEAD", "/v2/"+name+"/blobs/"+digest, nil).want(t, http.StatusOK)
+	c.addr = again.Addr
+	c.do("PUT", location+"?digest="+string(ref.SHA256.FromBytes(upload.received)), nil).want(t, http.StatusCreated)
 }

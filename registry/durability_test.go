@@ -108,7 +108,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	for range rounds {
 		p := startProcess(t, processOptions{DataDir: dir})
 		c := client{t: t, addr: p.addr, value: writerValue}
-		orphan := beginBody(t, c, dir)
+		orphan := beginUpload(t, c, dir, "POST", "/v2/octocat/octo-app/broken/blobs/uploads/?digest="+string(ref.SHA256.FromBytes(nil))).file
 
 		var count atomic.Int64
 		var wait sync.WaitGroup
@@ -139,35 +139,60 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	}
 }
 
-// beginBody begins a blob's only request, and returns the file that its first
-// bytes are in.
-func beginBody(t *testing.T, c client, dir string) string {
+// slowUpload is a request whose body has begun to arrive and does not end.
+type slowUpload struct {
+	// file has the first bytes on disk; received are all that were sent.
+	file     string
+	received []byte
+	writer   *io.PipeWriter
+	status   chan int
+}
+
+// beginUpload sends a request with a body until its bytes are seen on disk, below
+// dir.
+func beginUpload(t *testing.T, c client, dir, method, path string) *slowUpload {
 	t.Helper()
 	before := objects(t, dir)
 	reader, writer := io.Pipe()
-	t.Cleanup(func() { _ = writer.Close() })
-	req, err := c.request("POST", "/v2/octocat/octo-app/broken/blobs/uploads/?digest="+string(ref.SHA256.FromBytes(nil)), reader)
+	t.Cleanup(func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) })
+	req, err := c.request(method, path, reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	u := &slowUpload{writer: writer, status: make(chan int, 1)}
 	go func() {
-		if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
-			_ = resp.Body.Close()
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			u.status <- 0
+			return
 		}
+		_ = resp.Body.Close()
+		u.status <- resp.StatusCode
 	}()
-	if _, err := writer.Write(randomBytes(1 << 20)); err != nil {
-		t.Fatal(err)
-	}
-	var file string
 	eventually(t, "the upload's bytes reach the disk", func() bool {
+		u.write(t, randomBytes(256<<10))
 		for path, size := range objects(t, dir) {
 			if _, known := before[path]; !known && size > 0 {
-				file = path
+				u.file = path
 			}
 		}
-		return file != ""
+		return u.file != ""
 	})
-	return file
+	return u
+}
+
+func (u *slowUpload) write(t *testing.T, p []byte) {
+	t.Helper()
+	if _, err := u.writer.Write(p); err != nil {
+		t.Fatal(err)
+	}
+	u.received = append(u.received, p...)
+}
+
+// finish ends the body, and returns the answer's status, or 0 without one.
+func (u *slowUpload) finish() int {
+	_ = u.writer.Close()
+	return <-u.status
 }
 
 // objects are the sizes of the blob store's files, by path.

@@ -157,6 +157,21 @@ func TestAnUploadRefusesWhatDoesNotFit(t *testing.T) {
 	})
 }
 
+func TestAnUploadTakesOneRequestAtATime(t *testing.T) {
+	r, c := start(t)
+	location := c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
+	first := beginUpload(t, c, r.DataDir, "PATCH", location)
+	other := string(ref.SHA256.FromBytes([]byte("other")))
+	c.do("PATCH", location, []byte("second ")).want(t, http.StatusConflict, errcode.BlobUploadInvalid)
+	c.do("PUT", location+"?digest="+other, []byte("other")).want(t, http.StatusConflict, errcode.BlobUploadInvalid)
+	c.do("DELETE", location, nil).want(t, http.StatusConflict, errcode.BlobUploadInvalid)
+	if status := first.finish(); status != http.StatusAccepted {
+		t.Errorf("the first request: status %d", status)
+	}
+	whole := append(first.received, "last"...)
+	c.do("PUT", location+"?digest="+string(ref.SHA256.FromBytes(whole)), []byte("last")).want(t, http.StatusCreated)
+}
+
 func TestAMountLinksWhatTheActorMayPull(t *testing.T) {
 	_, c := start(t)
 	digest := c.pushBlob(name, []byte("to be mounted"))

@@ -86,6 +86,9 @@ func TestABadStartSaysWhatIsWrong(t *testing.T) {
 			}
 			return processOptions{DataDir: dir}, nil
 		}, []string{"DIR/catalog.db", "not a database"}},
+		{"a data directory without room", func(t *testing.T) (processOptions, *syscall.Credential) {
+			return processOptions{DataDir: t.TempDir(), Tmpfs: "16k"}, nil
+		}, []string{"DIR", "no space left"}},
 		{"a port in use", func(t *testing.T) (processOptions, *syscall.Credential) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
