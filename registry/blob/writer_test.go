@@ -64,10 +64,11 @@ func appendInChild(encoded, dir string) (err error) {
 
 func newStore(t testing.TB) *filesystem.Store {
 	t.Helper()
-	s, err := filesystem.Open(t.TempDir(), filesystem.Options{InstanceUID: "test", Epoch: 1})
+	s, err := filesystem.Open(t.TempDir(), filesystem.Options{InstanceUID: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.StartEpoch(1)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -234,7 +235,7 @@ func TestAnotherProcessContinues(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := filesystem.Open(dir, filesystem.Options{InstanceUID: "test", Epoch: 1})
+		s, err := filesystem.Open(dir, filesystem.Options{InstanceUID: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}

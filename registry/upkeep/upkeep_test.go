@@ -231,12 +231,13 @@ func TestCrashIsSwept(t *testing.T) {
 
 func TestSweepOfAFileSystem(t *testing.T) {
 	c, directory := newClock(), t.TempDir()
-	data, err := filesystem.Open(directory, filesystem.Options{InstanceUID: "uid-1", Epoch: 1})
+	data, err := filesystem.Open(directory, filesystem.Options{InstanceUID: "uid-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = data.Close() }()
 	crashed := openCatalog(t, directory, c)
+	data.StartEpoch(crashed.Epoch())
 	var keys []string
 	for range 3 {
 		p, err := data.Create(t.Context())

@@ -36,8 +36,6 @@ type Options struct {
 	InstanceUID string
 	// Adopt replaces the UID of a directory that belongs to another instance.
 	Adopt bool
-	// Epoch is what new keys carry.
-	Epoch uint64
 	// Rand is where the random part of keys comes from; nil is crypto/rand.
 	Rand io.Reader
 }
@@ -82,7 +80,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := checkUID(o.InstanceUID); err != nil {
 		return nil, err
 	}
-	s := &Store{epoch: o.Epoch, rand: o.Rand}
+	s := &Store{rand: o.Rand}
 	if s.rand == nil {
 		s.rand = rand.Reader
 	}
@@ -137,7 +135,8 @@ func (s *Store) Close() error {
 	return errors.Join(all...)
 }
 
-// StartEpoch makes new keys carry the epoch. It comes before the first Create.
+// StartEpoch makes new keys carry the epoch, 0 before. It comes before the first
+// Create: whoever counts epochs does so under the lock that Open takes.
 func (s *Store) StartEpoch(epoch uint64) { s.epoch = epoch }
 
 // Usage asks the file system for its room.

@@ -22,7 +22,8 @@ func TestConformance(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) blobtest.Open {
 		dir := t.TempDir()
 		return func(t *testing.T, epoch uint64) (blob.Store, func()) {
-			s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: epoch})
+			s := mustOpen(t, dir, Options{InstanceUID: "test"})
+			s.StartEpoch(epoch)
 			return s, func() { mustClose(t, s) }
 		}
 	})
@@ -75,7 +76,8 @@ func read(t testing.TB, s *Store, key string) []byte {
 func TestObjectsLieWhereTheKeySays(t *testing.T) {
 	dir := t.TempDir()
 	random := bytes.NewReader(bytes.Repeat([]byte{0xab, 0x01}, 8))
-	s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: 0x2a, Rand: random})
+	s := mustOpen(t, dir, Options{InstanceUID: "test", Rand: random})
+	s.StartEpoch(0x2a)
 	defer mustClose(t, s)
 	p := mustStore(t, s, []byte("content"))
 	const want = "000000000000002a-ab01ab01ab01ab01ab01ab01ab01ab01"
@@ -131,7 +133,8 @@ func TestFilesThatAreOpenSurviveCloseAndDelete(t *testing.T) {
 
 func TestForeignFilesAreNotListed(t *testing.T) {
 	dir := t.TempDir()
-	s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, dir, Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	key := mustStore(t, s, []byte("content")).Key
 	shard := filepath.Join(dir, "objects", key[17:19])
@@ -153,7 +156,8 @@ func TestALinkLeadsNowhereOutside(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, dir, Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	p := mustStore(t, s, []byte("content"))
 	path := filepath.Join(dir, "objects", p.Key[17:19], p.Key)
@@ -174,7 +178,8 @@ func TestALinkLeadsNowhereOutside(t *testing.T) {
 
 func TestLostBytesAreNotPapered(t *testing.T) {
 	dir := t.TempDir()
-	s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, dir, Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	p := mustStore(t, s, []byte("content"))
 	if err := os.Truncate(filepath.Join(dir, "objects", p.Key[17:19], p.Key), 3); err != nil {
@@ -211,7 +216,8 @@ func TestUsageIsThatOfTheFileSystem(t *testing.T) {
 
 func TestADirectoryBelongsToOneInstance(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "for", "us")
-	s := mustOpen(t, dir, Options{InstanceUID: "one", Epoch: 1})
+	s := mustOpen(t, dir, Options{InstanceUID: "one"})
+	s.StartEpoch(1)
 	key := mustStore(t, s, []byte("content")).Key
 	mustClose(t, s)
 	info, err := os.Stat(dir)

@@ -66,7 +66,8 @@ func TestAFullDiskRefusesAndKeepsWhatItHad(t *testing.T) {
 	if !withMounts(t) {
 		return
 	}
-	s := mustOpen(t, tmpfs(t, "size=1m"), Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, tmpfs(t, "size=1m"), Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	first := blobtest.Content(1, 300<<10)
 	committed := mustStore(t, s, first)
@@ -119,7 +120,8 @@ func TestTheWriterLeavesNothingOnAFullDisk(t *testing.T) {
 	if !withMounts(t) {
 		return
 	}
-	s := mustOpen(t, tmpfs(t, "size=1m"), Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, tmpfs(t, "size=1m"), Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	before, err := s.Usage()
 	if err != nil {
@@ -146,7 +148,8 @@ func TestADiskWithoutRoomForFilesRefusesNewObjects(t *testing.T) {
 		return
 	}
 	// The root, the lock, the marker and objects/ take four; a shard and an object two.
-	s := mustOpen(t, tmpfs(t, "size=1m,nr_inodes=6"), Options{InstanceUID: "test", Epoch: 1})
+	s := mustOpen(t, tmpfs(t, "size=1m,nr_inodes=6"), Options{InstanceUID: "test"})
+	s.StartEpoch(1)
 	defer mustClose(t, s)
 	mustStore(t, s, []byte("content"))
 	if _, err := s.Create(t.Context()); !errors.Is(err, blob.ErrNoSpace) {

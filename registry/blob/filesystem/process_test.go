@@ -49,6 +49,7 @@ func hold() error {
 	if err != nil {
 		return err
 	}
+	s.StartEpoch(1)
 	fmt.Println("open")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(err, s.Close())
@@ -68,10 +69,11 @@ func childContent(i int) []byte {
 // that was acknowledged: the object's number, its key, its size, and whether it
 // is committed.
 func appendUntilKilled() error {
-	s, err := Open(".", Options{InstanceUID: "test", Epoch: 1})
+	s, err := Open(".", Options{InstanceUID: "test"})
 	if err != nil {
 		return err
 	}
+	s.StartEpoch(1)
 	ctx := context.Background()
 	for i := 0; ; i++ {
 		content := childContent(i)
@@ -185,7 +187,8 @@ func parseStep(t *testing.T, line string, into map[int]step) {
 // acknowledged byte; what was not finished can be.
 func checkAcknowledged(t *testing.T, dir string, acknowledged map[int]step) {
 	t.Helper()
-	s := mustOpen(t, dir, Options{InstanceUID: "test", Epoch: 2})
+	s := mustOpen(t, dir, Options{InstanceUID: "test"})
+	s.StartEpoch(2)
 	defer mustClose(t, s)
 	listed := map[string]bool{}
 	for key, err := range s.Keys(t.Context(), 1) {
