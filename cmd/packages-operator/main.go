@@ -46,7 +46,6 @@ deploys it, and it also runs alone from YAML files.`,
 		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	cmd.AddCommand(newManagerCommand(), newRegistryCommand())
 	return cmd

@@ -1,0 +1,138 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// execute runs the command as main does, until it ends or ctx does.
+func execute(ctx context.Context, log io.Writer, arguments ...string) error {
+	cmd := newCommand()
+	cmd.SetArgs(arguments)
+	cmd.SetOut(log)
+	cmd.SetErr(log)
+	return cmd.ExecuteContext(ctx)
+}
+
+func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
+	alone := []string{"registry", "--standalone", "../../config/samples/standalone", "--data-dir", "unused"}
+	tests := []struct {
+		name      string
+		arguments []string
+		want      string
+	}{
+		{"no data directory", []string{"registry", "--standalone", "x"}, "--data-dir is required"},
+		{"neither alone nor in a cluster", []string{"registry", "--data-dir", "unused"}, "to run alone, write --standalone DIR"},
+		{"a flag for clusters alone", append(alone, "--namespace", "x"), "--namespace has no effect with --standalone"},
+		{"a flag for alone in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--url", "https://x"}, "--url has no effect in a cluster"},
+		{"a URL with a path", append(alone, "--url", "https://x/y"), "write a scheme and a host alone"},
+		{"a URL without a scheme", append(alone, "--url", "docker.example.com"), "write a scheme and a host alone"},
+		{"an unknown log level", append(alone, "--log-level", "loud"), "write error, info or debug"},
+		{"an unknown log format", append(alone, "--log-format", "xml"), "write json or text"},
+		{"no such directory", []string{"registry", "--standalone", "no-such-directory", "--data-dir", "unused"}, "no-such-directory"},
+		{"an address that is none", append(alone, "--listen", "nowhere"), "--listen"},
+		{"an unknown flag", []string{"registry", "--no-such-flag"}, "--no-such-flag"},
+		{"an unknown command", []string{"serve"}, "serve"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for i, argument := range tt.arguments {
+				if argument == "unused" {
+					tt.arguments[i] = t.TempDir()
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err := execute(ctx, io.Discard, tt.arguments...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAFaultyFileIsNamedWithItsLine(t *testing.T) {
+	dir := t.TempDir()
+	faulty := "apiVersion: packages-operator.io/v1alpha1\nkind: PackagesInstance\nmetadata:\n  name: local\nspec:\n  hostname: Packages.Test\n  storage: {filesystem: {size: 1Gi}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "instance.yaml"), []byte(faulty), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	err := execute(t.Context(), io.Discard, "registry", "--standalone", dir, "--data-dir", data, "--listen", "127.0.0.1:0")
+	if err == nil || !strings.Contains(err.Error(), "instance.yaml:6") || !strings.Contains(err.Error(), "lower case") {
+		t.Errorf("got %v, want file, line and reason", err)
+	}
+	if _, err := os.Stat(data); !os.IsNotExist(err) {
+		t.Errorf("the data directory was touched: %v", err)
+	}
+}
+
+// output collects what a command writes while it runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func TestTheRegistryAloneServesTheSamples(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	log := &output{}
+	done := make(chan error, 1)
+	go func() {
+		done <- execute(ctx, log, "registry", "--standalone", "../../config/samples/standalone",
+			"--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--log-format", "text")
+	}()
+	address := regexp.MustCompile(`msg=Serving address=(\S+)`)
+	var match []string
+	for deadline := time.Now().Add(time.Minute); match == nil; match = address.FindStringSubmatch(log.String()) {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended: %v\n%s", err, log)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not serve:\n%s", log)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+match[1]+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("monalisa", "sample-only-monalisa-000000000000000000000000000")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the sample token gets %s", resp.Status)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
