@@ -215,10 +215,10 @@ func TestProgressShowsNumbersTimesAndFailures(t *testing.T) {
   1     65.0 s  First
         65.0 s  in all
 
+log line
+
 FAILED: Second
 broken
-
-log line
 
 What to do: mend it
 `

@@ -149,14 +149,25 @@ func (k *kube) diagnosis(ctx context.Context) string {
 		{"Pods", 20, []string{"get", "pods", "--all-namespaces", "--output=wide"}},
 		{"Last events of " + namespace, 20, []string{"get", "events", "--namespace", namespace, "--sort-by=.lastTimestamp"}},
 		{"Last events of " + operatorNamespace, 10, []string{"get", "events", "--namespace", operatorNamespace, "--sort-by=.lastTimestamp"}},
-		{"Operator's log", 25, []string{"logs", "--namespace", operatorNamespace, "--all-containers", "--prefix", "--selector", "app.kubernetes.io/name=packages-operator", "--tail=25"}},
-		{"Registry's log", 25, []string{"logs", "--namespace", namespace, "--all-containers", "--prefix", "--selector", "packages-operator.io/instance=" + instance, "--tail=25"}},
+		{"Operator's log", 12, []string{"logs", "--namespace", operatorNamespace, "--selector", "app.kubernetes.io/name=packages-operator", "--tail=12"}},
+		{"Registry's log", 12, []string{"logs", "--namespace", namespace, "--selector", "packages-operator.io/instance=" + instance, "--tail=12"}},
 	} {
 		if out, err := k.run(ctx, part.args...); err == nil && strings.TrimSpace(out) != "" {
-			fmt.Fprintf(&b, "--- %s (kubectl %s)\n%s\n\n", part.title, strings.Join(part.args, " "), tail(out, part.lines))
+			fmt.Fprintf(&b, "--- %s\n%s\n\n", part.title, shorten(tail(out, part.lines), 300))
 		}
 	}
 	return b.String()
+}
+
+// shorten cuts lines that are longer than width.
+func shorten(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if runes := []rune(line); len(runes) > width {
+			lines[i] = string(runes[:width]) + " …"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

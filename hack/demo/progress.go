@@ -78,18 +78,18 @@ func (p *progress) table() {
 	_, _ = fmt.Fprintf(p.out, "    %8.1f s  in all\n", p.now().Sub(p.began).Seconds())
 }
 
+// fail ends the run: what helps to understand comes first, so that what went
+// wrong and what to do stay in sight.
 func (p *progress) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = fmt.Fprintf(p.out, "\nFAILED: %s\n%v\n", p.title, err)
 	var f *failure
-	if errors.As(err, &f) {
-		if f.detail != "" {
-			_, _ = fmt.Fprintf(p.out, "\n%s\n", strings.TrimSpace(f.detail))
-		}
-		if f.next != "" {
-			_, _ = fmt.Fprintf(p.out, "\nWhat to do: %s\n", f.next)
-		}
+	if errors.As(err, &f) && f.detail != "" {
+		_, _ = fmt.Fprintf(p.out, "\n%s\n", strings.TrimSpace(f.detail))
+	}
+	_, _ = fmt.Fprintf(p.out, "\nFAILED: %s\n%v\n", p.title, err)
+	if f != nil && f.next != "" {
+		_, _ = fmt.Fprintf(p.out, "\nWhat to do: %s\n", f.next)
 	}
 }
 
