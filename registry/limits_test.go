@@ -6,10 +6,12 @@ package registry_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,50 @@ func breakOff(t *testing.T, addr, method, path string, body []byte, length int, 
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+func TestAClientThatVanishesIsNoFailureOfTheRegistry(t *testing.T) {
+	r, c, lines := startLogged(t)
+	uploads := "/v2/" + name + "/blobs/uploads/"
+	for route, request := range map[string]string{
+		"UploadStart": "POST " + uploads + "?digest=" + string(ref.SHA256.FromBytes(nil)),
+		"UploadChunk": "PATCH " + c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location"),
+	} {
+		before := objects(t, r.DataDir)
+		conn, err := net.Dial("tcp", r.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\n\r\n",
+			request, r.Addr, basic("monalisa", writerValue), 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the upload's bytes reach the disk", func() bool {
+			if _, err := conn.Write(randomBytes(256 << 10)); err != nil {
+				t.Fatal(err)
+			}
+			for path, size := range objects(t, r.DataDir) {
+				if _, known := before[path]; !known && size > 0 {
+					return true
+				}
+			}
+			return false
+		})
+		// Closing resets the connection rather than ending it in order.
+		if err := errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.Close()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the request ends", func() bool {
+			return slices.ContainsFunc(lines.all(), func(line string) bool {
+				return strings.Contains(line, `"route":"`+route+`"`) && strings.Contains(line, `"status":400`)
+			})
+		})
+	}
+	for _, line := range lines.all() {
+		if strings.Contains(line, "Request failed") {
+			t.Errorf("logged as a failure: %s", line)
+		}
+	}
 }
 
 func TestLongHeadersAndPathsAreRefused(t *testing.T) {

@@ -5,6 +5,7 @@ package registry_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -45,10 +46,11 @@ func TestMain(m *testing.M) {
 // processOptions say how a registry of its own process starts.
 type processOptions struct {
 	DataDir string
-	// Listen is an address; empty means a free port of loopback.
-	Listen string
-	// InstanceUID other than the sample policy's.
+	// Listen and AdminListen are addresses; empty means a free port of loopback.
+	Listen, AdminListen string
+	// InstanceUID other than the sample policy's; Adopt takes over its data.
 	InstanceUID string
+	Adopt       bool
 	// Tmpfs, if not empty, puts a file system of that size over DataDir, seen by
 	// the process alone.
 	Tmpfs string
@@ -83,15 +85,12 @@ func runProcess(text string) error {
 	}
 	live := &policy.Live{}
 	live.Publish(snapshot)
-	listen := o.Listen
-	if listen == "" {
-		listen = "127.0.0.1:0"
-	}
+	const freePort = "127.0.0.1:0"
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return registry.Run(ctx, registry.Options{
-		Listen: listen, AdminListen: "127.0.0.1:0",
-		DataDir: o.DataDir, InstanceUID: p.Instance.UID,
+		Listen: cmp.Or(o.Listen, freePort), AdminListen: cmp.Or(o.AdminListen, freePort),
+		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt,
 		Keys: keys, Policy: live, Source: &registrytest.Source{},
 		Loopback: true, Version: "test", Log: logr.Discard(),
 		Ready: func(listen, admin net.Addr) { fmt.Println(listen, admin) },

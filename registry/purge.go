@@ -24,9 +24,7 @@ func purge(ctx context.Context, o Options, store catalog.Upkeep) error {
 		if snapshot := o.Policy.Load(); snapshot != nil {
 			if err := purgeAll(ctx, snapshot.Policy().Purges, store); err != nil && ctx.Err() == nil {
 				log.Error(err, "Could not delete a repository's content; trying again")
-				timer := time.NewTimer(purgeRetry)
-				defer timer.Stop()
-				retry = timer.C
+				retry = time.After(purgeRetry)
 			}
 		}
 		select {

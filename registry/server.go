@@ -13,11 +13,11 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/blob"
@@ -146,16 +146,24 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 	// everything in place while they drain.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	var work errgroup.Group
-	work.Go(func() error { return ignoreCanceled(o.Source.Run(background)) })
-	work.Go(func() error { return ignoreCanceled(purge(background, o, s.catalog)) })
-	work.Go(func() error {
-		return ignoreCanceled(upkeep.Run(background, upkeep.Options{
-			Catalog: s.catalog, Blobs: s.blobs, Log: o.Log.WithName("upkeep"),
-		}))
-	})
+	failed := make(chan error, 5)
+	var work sync.WaitGroup
+	for _, run := range []func(context.Context) error{
+		o.Source.Run,
+		func(ctx context.Context) error { return purge(ctx, o, s.catalog) },
+		func(ctx context.Context) error {
+			return upkeep.Run(ctx, upkeep.Options{Catalog: s.catalog, Blobs: s.blobs, Log: o.Log.WithName("upkeep")})
+		},
+	} {
+		work.Go(func() {
+			// Without one of these the registry would go on with a policy or a
+			// disk that nobody looks after: better to end, and be restarted.
+			if err := run(background); err != nil && background.Err() == nil {
+				failed <- err
+			}
+		})
+	}
 
-	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(listener) }()
 	var adminAddr net.Addr
 	if adminListener != nil {
@@ -181,7 +189,8 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 	}
 	_ = admin.Close()
 	stopBackground()
-	return errors.Join(serveErr, work.Wait())
+	work.Wait()
+	return serveErr
 }
 
 // newHandler is the registry port's handler with all that is around it.
@@ -206,11 +215,4 @@ func newServer(o Options, handler http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          quietLog(o.Log),
 	}
-}
-
-func ignoreCanceled(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }

@@ -4,6 +4,7 @@
 package registry_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -15,10 +16,15 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/go-logr/logr"
 	_ "modernc.org/sqlite" // the driver that the catalog's file is read with
 
+	"github.com/packages-operator/packages-operator/registry"
+	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/errcode"
+	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/ref"
+	"github.com/packages-operator/packages-operator/registry/registrytest"
 )
 
 func TestABadStartSaysWhatIsWrong(t *testing.T) {
@@ -97,6 +103,14 @@ func TestABadStartSaysWhatIsWrong(t *testing.T) {
 			t.Cleanup(func() { _ = listener.Close() })
 			return processOptions{DataDir: t.TempDir(), Listen: listener.Addr().String()}, nil
 		}, []string{"open the registry's port (--listen)", "address already in use"}},
+		{"the admin port in use", func(t *testing.T) (processOptions, *syscall.Credential) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = listener.Close() })
+			return processOptions{DataDir: t.TempDir(), AdminListen: listener.Addr().String()}, nil
+		}, []string{"open the admin port (--admin-listen)", "address already in use"}},
 		{"an address that is none", func(t *testing.T) (processOptions, *syscall.Credential) {
 			return processOptions{DataDir: t.TempDir(), Listen: "127.0.0.1"}, nil
 		}, []string{"open the registry's port (--listen)", "missing port"}},
@@ -163,6 +177,40 @@ func TestTheRegistryComesBackToItsDataAndOwner(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "catalog.db"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("others may read the database: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestAdoptionTakesOverAnotherInstancesData(t *testing.T) {
+	dir := t.TempDir()
+	p := startProcess(t, processOptions{DataDir: dir, InstanceUID: "another-uid"})
+	client{t: t, addr: p.addr, value: writerValue}.pushImage(name, "1.0", "layer")
+	p.terminate(t)
+	p = startProcess(t, processOptions{DataDir: dir, Adopt: true})
+	client{t: t, addr: p.addr, value: writerValue}.do("HEAD", "/v2/"+name+"/manifests/1.0", nil).want(t, http.StatusOK)
+	p.terminate(t)
+	// It is done once and for all.
+	startProcess(t, processOptions{DataDir: dir}).terminate(t)
+	if _, err := tryProcess(t, processOptions{DataDir: dir, InstanceUID: "another-uid"}, nil); err == nil {
+		t.Error("the former owner still has the data")
+	}
+}
+
+// failingSource is a policy source that gives up.
+type failingSource struct{ registrytest.Source }
+
+func (*failingSource) Run(context.Context) error { return errors.New("the source gave up") }
+
+func TestTheRegistryEndsWhenItsPolicySourceDoes(t *testing.T) {
+	keys, err := access.NewKeys(map[string][]byte{"0001": randomBytes(access.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = registry.Run(t.Context(), registry.Options{
+		Listen: "127.0.0.1:0", DataDir: t.TempDir(), InstanceUID: "uid", Keys: keys,
+		Policy: &policy.Live{}, Source: &failingSource{}, Log: logr.Discard(),
+	})
+	if err == nil || !strings.Contains(err.Error(), "the source gave up") {
+		t.Errorf("Run returned %v", err)
 	}
 }
 

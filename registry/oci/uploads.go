@@ -107,12 +107,13 @@ func (h *Handler) putBlob(x *exchange) error {
 // complete receives the rest of a blob and checks its digest. created is the key
 // of the object that it made, if from had none.
 func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress) (finished blob.Finished, created string, err error) {
-	progress, err := h.writer.Append(ctx, from, x.r.Body, h.MaxLayerSize)
+	body := &requestBody{Reader: x.r.Body}
+	progress, err := h.writer.Append(ctx, from, body, h.MaxLayerSize)
 	if from.Key == "" {
 		created = progress.Key
 	}
 	if err != nil {
-		return finished, created, bodyError(err)
+		return finished, created, body.explain(err)
 	}
 	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
 	return finished, created, err
@@ -131,9 +132,24 @@ func (h *Handler) recorded(ctx context.Context, x *exchange, created, unneeded s
 	return h.created(x, x.req.Digest)
 }
 
-// bodyError tells a body that ended early from what the store refused.
-func bodyError(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+// requestBody remembers why a body ended early, to tell that from what the store
+// refuses.
+type requestBody struct {
+	io.Reader
+	err error
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// explain returns the answer to a body that ended early, or err.
+func (b *requestBody) explain(err error) error {
+	if b.err != nil && errors.Is(err, b.err) {
 		return errcode.New(http.StatusBadRequest, errcode.BlobUploadInvalid, "the connection ended before the whole body arrived")
 	}
 	return err
@@ -218,7 +234,8 @@ func (h *Handler) uploadChunk(x *exchange) error {
 		return err
 	}
 	ctx := context.WithoutCancel(x.r.Context())
-	progress, writeErr := h.writer.Append(ctx, blob.Progress(upload.Progress), x.r.Body, h.MaxLayerSize)
+	body := &requestBody{Reader: x.r.Body}
+	progress, writeErr := h.writer.Append(ctx, blob.Progress(upload.Progress), body, h.MaxLayerSize)
 	if progress.Offset != upload.Offset || progress.Key != upload.Key {
 		if err := h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress)); err != nil {
 			if upload.Key == "" {
@@ -228,7 +245,7 @@ func (h *Handler) uploadChunk(x *exchange) error {
 		}
 	}
 	if writeErr != nil {
-		return bodyError(writeErr)
+		return body.explain(writeErr)
 	}
 	upload.Progress = catalog.Progress(progress)
 	return h.uploadState(x, http.StatusAccepted, upload)
