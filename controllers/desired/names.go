@@ -39,12 +39,14 @@ func DataName(instance string) string { return instance + "-packages-data" }
 // KeysName is the name of the Secret with an instance's signing keys.
 func KeysName(instance string) string { return instance + "-packages-keys" }
 
-// instanceLabels are on every object made for an instance.
+// instanceLabels are on every object made for an instance. Argo CD may take
+// app.kubernetes.io/instance for the name of one of its applications, and prune
+// what it finds there, a volume claim without an owner first: so that label is
+// left out.
 func instanceLabels(instance string) map[string]string {
 	return map[string]string{
 		v1alpha1.LabelInstance:         instance,
 		"app.kubernetes.io/name":       "packages-registry",
-		"app.kubernetes.io/instance":   instance,
 		"app.kubernetes.io/managed-by": FieldOwner,
 	}
 }

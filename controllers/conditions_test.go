@@ -1,0 +1,107 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+)
+
+func TestConditionsFor(t *testing.T) {
+	accepted := &acceptance{true, v1alpha1.ReasonAccepted, "fine"}
+	ready := conclusion{accepted: accepted, ready: "it works"}
+	for name, test := range map[string]struct {
+		conclusions []conclusion
+		// want is TYPE=STATUS/REASON of each condition.
+		want []string
+	}{
+		"ready": {
+			[]conclusion{ready},
+			[]string{"Accepted=True/Accepted", "Ready=True/Succeeded"},
+		},
+		"progressing": {
+			[]conclusion{{accepted: accepted, finding: progressing("PodsNotReady", "wait")}},
+			[]string{"Accepted=True/Accepted", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady"},
+		},
+		"stalled": {
+			[]conclusion{{accepted: &acceptance{false, "HostConflict", "taken"}, finding: stalled("HostConflict", "taken")}},
+			[]string{"Accepted=False/HostConflict", "Ready=False/HostConflict", "Stalled=True/HostConflict"},
+		},
+		"idle": {
+			[]conclusion{{finding: &finding{state: stateIdle, reason: "Suspended", message: "off"}}},
+			[]string{"Ready=False/Suspended"},
+		},
+		"a failure before the first success": {
+			[]conclusion{{failure: errors.New("no answer")}},
+			[]string{"Ready=False/ReconcileFailed", "Reconciling=True/ReconcileFailed"},
+		},
+		"a failure takes no Ready back": {
+			[]conclusion{ready, {failure: errors.New("no answer")}},
+			[]string{"Accepted=True/Accepted", "Ready=True/Succeeded", "Reconciling=True/ReconcileFailed"},
+		},
+		"what was in the way is forgotten": {
+			[]conclusion{{finding: stalled("HostConflict", "taken")}, {failure: errors.New("no answer")}, ready},
+			[]string{"Accepted=True/Accepted", "Ready=True/Succeeded"},
+		},
+		"what is not known yet is left alone": {
+			[]conclusion{ready, {finding: progressing("InstanceNotReady", "wait")}},
+			[]string{"Accepted=True/Accepted", "Ready=False/InstanceNotReady", "Reconciling=True/InstanceNotReady"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var conditions []metav1.Condition
+			for i, c := range test.conclusions {
+				conditions = conditionsFor(conditions, int64(i+1), time.Unix(int64(i), 0), c)
+			}
+			var got []string
+			for _, conditionType := range []string{"Accepted", "Ready", "Reconciling", "Stalled"} {
+				for _, c := range conditions {
+					if c.Type == conditionType {
+						got = append(got, c.Type+"="+string(c.Status)+"/"+c.Reason)
+					}
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestConditionsChangeOnlyWithTheConclusion(t *testing.T) {
+	c := conclusion{accepted: &acceptance{true, "Accepted", "fine"}, finding: progressing("PodsNotReady", "wait")}
+	first := conditionsFor(nil, 7, time.Unix(100, 0), c)
+	if diff := cmp.Diff(first, conditionsFor(first, 7, time.Unix(200, 0), c)); diff != "" {
+		t.Errorf("the same conclusion changes the conditions:\n%s", diff)
+	}
+	next := conditionsFor(first, 7, time.Unix(200, 0), conclusion{accepted: c.accepted, ready: "it works"})
+	for _, condition := range next {
+		want := int64(100)
+		if condition.Type == v1alpha1.ConditionReady {
+			want = 200
+		}
+		if got := condition.LastTransitionTime.Unix(); got != want {
+			t.Errorf("%s changed at %d, want %d", condition.Type, got, want)
+		}
+	}
+}
+
+func TestWasReady(t *testing.T) {
+	ready := conditionsFor(nil, 2, time.Unix(0, 0), conclusion{})
+	if !wasReady(ready, 2) {
+		t.Error("a generation that is ready was not")
+	}
+	if wasReady(ready, 3) {
+		t.Error("a Ready of generation 2 speaks for generation 3")
+	}
+	if wasReady(nil, 0) {
+		t.Error("no conditions are ready")
+	}
+}

@@ -1,0 +1,168 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package desired_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/controllers/desired"
+	"github.com/packages-operator/packages-operator/registry/policy"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+func instance(mutate ...func(*v1alpha1.PackagesInstance)) *v1alpha1.PackagesInstance {
+	class := "fast"
+	i := &v1alpha1.PackagesInstance{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "acme", UID: "1111"},
+		Spec: v1alpha1.PackagesInstanceSpec{
+			Hostname: "packages.example.com",
+			Storage:  v1alpha1.StorageSpec{Filesystem: &v1alpha1.FilesystemStorage{Size: resource.MustParse("20Gi"), StorageClassName: &class}},
+			Exposure: v1alpha1.ExposureSpec{Ingress: &v1alpha1.IngressExposure{
+				ClassName:   "web",
+				Annotations: map[string]string{"web.example.com/body-size": "0"},
+				Labels: map[string]v1alpha1.LabelValue{
+					"example.com/team": "a", "app.kubernetes.io/managed-by": "mallory",
+				},
+				TLS: &v1alpha1.IngressTLS{SecretName: "acme-tls"},
+			}},
+		},
+	}
+	for _, m := range mutate {
+		m(i)
+	}
+	return i
+}
+
+func token(secretType v1alpha1.TokenSecretType) *v1alpha1.PackagesToken {
+	return &v1alpha1.PackagesToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "monalisa", UID: "2222"},
+		Spec: v1alpha1.PackagesTokenSpec{
+			InstanceRef: v1alpha1.InstanceReference{Name: "acme"}, User: "monalisa",
+			Secret: &v1alpha1.TokenSecret{Name: "monalisa-token", Type: secretType},
+		},
+	}
+}
+
+// TestGolden shows every object as it is applied. Run the test with -update after
+// a change, and read what changed.
+func TestGolden(t *testing.T) {
+	value := desired.TokenValue{
+		Value: "pkgt_example", ID: "0123456789abcdef",
+		IssuedAt: time.Date(2026, 11, 22, 12, 0, 0, 0, time.FixedZone("CET", 3600)),
+	}
+	hosts := []string{"docker.packages.example.com", "packages.example.com"}
+	for name, object := range map[string]any{
+		"statefulset":           desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111"),
+		"service":               desired.Service(instance()),
+		"persistentvolumeclaim": desired.PersistentVolumeClaim(instance(), "1111"),
+		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) {
+			i.Spec.Storage.Filesystem.StorageClassName = nil
+		}), "0000"),
+		"keys":           desired.KeysSecret(instance(), map[string][]byte{"kid": bytes.Repeat([]byte{1}, desired.KeyLength)}),
+		"serviceaccount": desired.ServiceAccount(instance()),
+		"role":           desired.Role(instance()),
+		"rolebinding":    desired.RoleBinding(instance()),
+		"ingress":        desired.Ingress(instance(), hosts),
+		"ingress-bare": desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) {
+			i.Spec.Exposure.Ingress = &v1alpha1.IngressExposure{}
+		}), hosts[1:]),
+		"policy-head": desired.PackagesPolicy(instance(), policy.Shard{
+			Index: 0, FormatVersion: 1, Revision: "abc", Parts: []string{"sha256:a", "sha256:b"}, Document: "{}",
+		}),
+		"policy-part":  desired.PackagesPolicy(instance(), policy.Shard{Index: 1, FormatVersion: 1, Document: "{}"}),
+		"token":        desired.TokenSecret(token(v1alpha1.TokenSecretOpaque), value, hosts[0]),
+		"token-docker": desired.TokenSecret(token(v1alpha1.TokenSecretDockerConfigJSON), value, hosts[0]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := yaml.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNotWanted(t *testing.T) {
+	if got := desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Exposure.Ingress = nil }), nil); got != nil {
+		t.Errorf("an instance that is not exposed has the Ingress %v", got)
+	}
+	if got := desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Storage.Filesystem = nil }), ""); got != nil {
+		t.Errorf("an instance without a filesystem has the claim %v", got)
+	}
+	brought := token("")
+	brought.Spec.Secret = nil
+	if got := desired.TokenSecret(brought, desired.TokenValue{}, ""); got != nil {
+		t.Errorf("a token whose value is brought has the Secret %v", got)
+	}
+}
+
+func TestSuspendedInstanceHasNoPods(t *testing.T) {
+	set := desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Suspend = true }), "image", "1111")
+	if *set.Spec.Replicas != 0 {
+		t.Errorf("replicas: %d", *set.Spec.Replicas)
+	}
+}
+
+// What may change while the registry runs must not be in the template: a pod that
+// restarts for it would interrupt pushes.
+func TestPodTemplateKeepsStill(t *testing.T) {
+	before := desired.StatefulSet(instance(), "image", "1111").Spec.Template
+	after := desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) {
+		i.Generation++
+		i.Spec.Hostname = "other.example.com"
+		i.Spec.SubdomainIsolation = v1alpha1.SubdomainIsolationDisabled
+		i.Spec.Docker = v1alpha1.DockerSpec{Support: v1alpha1.SupportReadOnly, AnonymousPull: v1alpha1.AnonymousPullPublicRepositories}
+		i.Spec.Exposure = v1alpha1.ExposureSpec{}
+		i.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
+		i.Spec.Storage.Filesystem.Size = resource.MustParse("40Gi")
+	}), "image", "1111").Spec.Template
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the template changes with the spec:\n%s", diff)
+	}
+}
+
+func TestUsableKeys(t *testing.T) {
+	good, short := make([]byte, desired.KeyLength), make([]byte, desired.KeyLength-1)
+	for name, test := range map[string]struct {
+		data map[string][]byte
+		want bool
+	}{
+		"none":           {nil, false},
+		"one":            {map[string][]byte{"a": good}, true},
+		"two":            {map[string][]byte{"a": good, "b": good}, true},
+		"one too short":  {map[string][]byte{"a": good, "b": short}, false},
+		"nothing in one": {map[string][]byte{"a": {}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := desired.UsableKeys(test.data); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
