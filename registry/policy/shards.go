@@ -200,7 +200,29 @@ func partDocuments(items []item, sizes []int) []string {
 // the digests that it names, and ErrFormat for a format version or a field that
 // this release does not know. Shards that the head does not name are left-overs
 // of a longer policy, and ignored.
-func Join(shards []Shard) (Policy, string, error) {
+func Join(shards []Shard) (Policy, string, error) { return new(Reader).join(shards) }
+
+// Open joins shards into a Snapshot, under the same rules as Join and NewSnapshot.
+func Open(shards []Shard) (*Snapshot, error) { return new(Reader).Open(shards) }
+
+// Reader opens policies one after the other and decodes only the parts that it
+// has not just seen, so that one change in a long policy is in force soon. The
+// zero value is ready; a Reader is for one goroutine.
+type Reader struct {
+	// parts of the last policy, by digest. Snapshots share what is in them.
+	parts map[string]partDocument
+}
+
+// Open is like the function Open.
+func (r *Reader) Open(shards []Shard) (*Snapshot, error) {
+	p, revision, err := r.join(shards)
+	if err != nil {
+		return nil, err
+	}
+	return newSnapshot(p, revision)
+}
+
+func (r *Reader) join(shards []Shard) (Policy, string, error) {
 	head := slices.IndexFunc(shards, func(s Shard) bool { return s.Index == 0 })
 	if head < 0 {
 		return Policy{}, "", fmt.Errorf("%w: part 0 is missing", ErrIncomplete)
@@ -222,15 +244,20 @@ func Join(shards []Shard) (Policy, string, error) {
 		return Policy{}, "", fmt.Errorf("%w: part 0: %w", ErrFormat, err)
 	}
 	p := Policy{Instance: settings.Instance, Hosts: settings.Hosts, Support: settings.Support, AnonymousPull: settings.AnonymousPull}
-	for i, document := range documents[1:] {
-		var part partDocument
-		if err := decodeStrict(document, &part); err != nil {
-			return Policy{}, "", fmt.Errorf("%w: part %d: %w", ErrFormat, i+1, err)
+	parts := make(map[string]partDocument, len(documents))
+	for i, digest := range shards[head].Parts[1:] {
+		part, known := r.parts[digest]
+		if !known {
+			if err := decodeStrict(documents[i+1], &part); err != nil {
+				return Policy{}, "", fmt.Errorf("%w: part %d: %w", ErrFormat, i+1, err)
+			}
 		}
+		parts[digest] = part
 		p.Repositories = append(p.Repositories, part.Repositories...)
 		p.Credentials = append(p.Credentials, part.Credentials...)
 		p.Purges = append(p.Purges, part.Purges...)
 	}
+	r.parts = parts
 	return sorted(p), revision, nil
 }
 

@@ -222,6 +222,39 @@ func TestJoinIgnoresLeftOversOfALongerPolicy(t *testing.T) {
 	}
 }
 
+func TestAReaderDecodesOnlyWhatChanged(t *testing.T) {
+	var reader Reader
+	p := big(4_000)
+	first, err := reader.Open(mustSplit(t, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Repositories[0].Visibility = Public
+	shards := mustSplit(t, p)
+	if _, err := reader.Open(shards[1:]); !errors.Is(err, ErrIncomplete) {
+		t.Fatalf("got %v without a head", err)
+	}
+	second, err := reader.Open(shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sorted(p); !reflect.DeepEqual(&want, second.Policy()) {
+		t.Error("the Reader gives another policy than was split")
+	}
+	if first.Policy().Repositories[0].Visibility != Private {
+		t.Error("the earlier snapshot changed")
+	}
+	shared := 0
+	for i := range second.Policy().Repositories {
+		if &first.Policy().Repositories[i].Users[0] == &second.Policy().Repositories[i].Users[0] {
+			shared++
+		}
+	}
+	if shared == 0 || shared == len(p.Repositories) {
+		t.Errorf("%d of %d repositories were not decoded again", shared, len(p.Repositories))
+	}
+}
+
 func TestOpenRefusesAnUnknownEnumValue(t *testing.T) {
 	shards := mustSplit(t, example())
 	shards[1].Document = strings.Replace(shards[1].Document, `"Write"`, `"Maintain"`, 1)

@@ -35,15 +35,6 @@ func NewSnapshot(p Policy) (*Snapshot, error) {
 	return newSnapshot(p, revision)
 }
 
-// Open joins shards into a Snapshot, under the same rules as Join and NewSnapshot.
-func Open(shards []Shard) (*Snapshot, error) {
-	p, revision, err := Join(shards)
-	if err != nil {
-		return nil, err
-	}
-	return newSnapshot(p, revision)
-}
-
 // newSnapshot takes a policy that sorted returned.
 func newSnapshot(p Policy, revision string) (*Snapshot, error) {
 	s := &Snapshot{
@@ -127,21 +118,25 @@ func (s *Snapshot) CredentialByID(id string) (*Credential, bool) {
 // sorted returns p in the order that its fields document, without empty slices,
 // and with instants in UTC. It copies what it changes.
 func sorted(p Policy) Policy {
-	p.Repositories = sortedBy(p.Repositories, compareRepositories)
+	p.Repositories = slices.Clone(p.Repositories)
 	for i := range p.Repositories {
 		r := &p.Repositories[i]
 		r.Users = sortedBy(r.Users, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	}
-	p.Credentials = sortedBy(p.Credentials, func(a, b Credential) int { return strings.Compare(a.ID, b.ID) })
+	p.Repositories = sortedBy(p.Repositories, compareRepositories)
+	p.Credentials = slices.Clone(p.Credentials)
 	for i := range p.Credentials {
 		c := &p.Credentials[i]
 		c.Scopes = sortedBy(c.Scopes, cmp.Compare)
 		c.Repositories = sortedBy(c.Repositories, strings.Compare)
 		if c.NotAfter != nil {
-			utc := c.NotAfter.UTC().Round(0)
-			c.NotAfter = &utc
+			// Without a zone and a monotonic clock, equal instants are equal values.
+			if utc := c.NotAfter.UTC().Round(0); *c.NotAfter != utc {
+				c.NotAfter = &utc
+			}
 		}
 	}
+	p.Credentials = sortedBy(p.Credentials, func(a, b Credential) int { return strings.Compare(a.ID, b.ID) })
 	p.Purges = sortedBy(p.Purges, func(a, b Purge) int { return strings.Compare(a.ID, b.ID) })
 	return p
 }
@@ -153,6 +148,9 @@ func compareRepositories(a, b Repository) int {
 func sortedBy[E any](list []E, compare func(a, b E) int) []E {
 	if len(list) == 0 {
 		return nil
+	}
+	if slices.IsSortedFunc(list, compare) {
+		return list
 	}
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, compare)

@@ -249,6 +249,21 @@ func BenchmarkOpen10000(b *testing.B) {
 	}
 }
 
+// One token of 10,000 changes.
+func BenchmarkReaderAfterOneChange(b *testing.B) {
+	p := big(10_000)
+	versions := [][]Shard{mustSplit(b, p), nil}
+	p.Credentials[0].Scopes = []Scope{ScopeRead}
+	versions[1] = mustSplit(b, p)
+	var reader Reader
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := reader.Open(versions[i%2]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkCredentialByValue(b *testing.B) {
 	s := mustSnapshot(b, big(10_000))
 	value := "pkgt_1231231231231231231231231231233oouW8"

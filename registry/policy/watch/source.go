@@ -69,6 +69,7 @@ type Source struct {
 	// The rest belongs to the goroutine of Run.
 
 	shards map[string]policy.Shard // by the object's name
+	reader policy.Reader
 	// saved is the revision of the last good policy in DataDir.
 	saved string
 	// away says that the API was not reached the last time.
@@ -219,7 +220,7 @@ func (s *Source) list() []policy.Shard {
 func (s *Source) open() (*policy.Snapshot, error) { return s.openShards(s.list()) }
 
 func (s *Source) openShards(shards []policy.Shard) (*policy.Snapshot, error) {
-	snapshot, err := policy.Open(shards)
+	snapshot, err := s.reader.Open(shards)
 	if err != nil {
 		return nil, err
 	}
