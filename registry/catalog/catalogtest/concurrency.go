@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/packages-operator/packages-operator/registry/catalog"
@@ -130,6 +131,41 @@ func testConcurrency(t *testing.T, open Open) {
 				t.Fatal(stored)
 			}
 		}
+	})
+	t.Run("nobody sees an old state after a new one", func(t *testing.T) {
+		const moves = 200
+		f := newFixture(t, open)
+		position := map[ref.Digest]int{}
+		var manifests []catalog.Manifest
+		for i := range moves {
+			manifests = append(manifests, index(fmt.Sprint("move ", i)))
+			position[manifests[i].Digest] = i
+		}
+		f.putManifest(app, manifests[0], "tag")
+		var done atomic.Bool
+		f.must(errors.Join(together(func(worker int) error {
+			if worker == 0 {
+				defer done.Store(true)
+				for _, m := range manifests[1:] {
+					if err := f.PutManifest(t.Context(), app, m, []ref.Tag{"tag"}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			for seen := 0; !done.Load(); {
+				d, err := f.ResolveTag(t.Context(), app, "tag")
+				if err != nil {
+					return err
+				}
+				if position[d.Digest] < seen {
+					return fmt.Errorf("the tag went back from %d to %d", seen, position[d.Digest])
+				}
+				seen = position[d.Digest]
+			}
+			return nil
+		})...))
+		f.wantTag(app, "tag", manifests[moves-1].Digest)
 	})
 	t.Run("a page of tags is one state", func(t *testing.T) {
 		f := newFixture(t, open)

@@ -99,6 +99,7 @@ func testBlobs(t *testing.T, open Open) {
 		f.putManifest(app, m)
 		f.wantError(f.DeleteBlob(t.Context(), app, b.Digest), catalog.ErrBlobInUse)
 		f.wantBlob(app, b)
+		f.wantBlob(tool, b)
 		f.must(f.DeleteBlob(t.Context(), tool, b.Digest))
 		f.noBlob(tool, b.Digest)
 		f.wantError(f.DeleteBlob(t.Context(), tool, b.Digest), catalog.ErrBlobUnknown)
@@ -307,6 +308,7 @@ func testManifests(t *testing.T, open Open) {
 		f.putManifest(app, one, "latest")
 		f.putManifest(app, two, "latest")
 		f.wantTag(app, "latest", two.Digest)
+		f.wantManifest(app, one)
 		one.MediaType = "application/vnd.docker.distribution.manifest.list.v2+json"
 		f.putManifest(app, one, "latest")
 		f.wantTag(app, "latest", one.Digest)
@@ -343,6 +345,7 @@ func testManifests(t *testing.T, open Open) {
 		f := newFixture(t, open)
 		m := index("one")
 		f.putManifest(app, m, "1", "2")
+		f.wantTag(app, "1", m.Digest)
 		f.must(f.DeleteTag(t.Context(), app, "1"))
 		f.noTag(app, "1")
 		f.wantTag(app, "2", m.Digest)

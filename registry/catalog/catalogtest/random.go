@@ -15,10 +15,10 @@ import (
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
-// testRandom does the same random operations on the store and on the model, and
-// compares everything that can be seen.
-func testRandom(t *testing.T, open Open) {
-	const seeds, operations = 6, 400
+// Random is the part of Run that does the same random operations on a store and
+// on a model, and compares everything that can be seen.
+func Random(t *testing.T, open Open) {
+	const seeds, operations = 4, 400
 	base := uint64(time.Now().UnixNano())
 	for i := range uint64(seeds) {
 		// Half of the seeds are new every time; a failure's name tells its seed.

@@ -47,7 +47,7 @@ func Run(t *testing.T, open Open) {
 		{"Purge", testPurge},
 		{"Epochs", testEpochs},
 		{"Concurrency", testConcurrency},
-		{"Random", testRandom},
+		{"Random", Random},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ func testReview(t *testing.T, open Open) {
 	t.Run("forgets what no manifest came to use", func(t *testing.T) {
 		f := newFixture(t, open)
 		f.putBlob(app, large)
+		f.wantBlob(app, large)
 		f.clock.Advance(grace - time.Second)
 		f.review()
 		f.clock.Advance(time.Second)

@@ -50,4 +50,4 @@ func openWith(t testing.TB, directory string, o catalogtest.Options, cacheSize i
 
 func TestStore(t *testing.T) { catalogtest.Run(t, open) }
 
-func TestStoreWithoutCache(t *testing.T) { catalogtest.Run(t, openUncached) }
+func TestStoreWithoutCache(t *testing.T) { catalogtest.Random(t, openUncached) }
