@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/packages-operator/packages-operator/hack/localcluster"
 )
@@ -37,16 +38,32 @@ func down(ctx context.Context, p *progress) error {
 	if err != nil {
 		return err
 	}
+	removeImages(ctx, c.Docker())
 	removed, err := t.down(ctx)
 	for _, item := range removed {
 		p.say("removed %s", item)
 	}
 	if err != nil {
-		return &failure{err: err, next: "remove what the message names, then make demo-down again."}
+		return advise(err, "remove what the message names, then make demo-down again.")
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove the demo's folder: %w", err)
 	}
 	p.say("removed %s", dir)
 	return nil
+}
+
+// removeImages takes the demo's images out of a Docker daemon that stays. One
+// that is ours goes as a whole, and one that does not answer keeps them.
+func removeImages(ctx context.Context, docker *localcluster.Docker) {
+	list, err := docker.Command(ctx, "images", "--quiet", "--filter", "reference=packages-operator:demo-*", "--filter", "reference="+image)
+	if err != nil {
+		return
+	}
+	out, err := output(ctx, list)
+	if ids := strings.Fields(out); err == nil && len(ids) > 0 {
+		if remove, err := docker.Command(ctx, append([]string{"rmi", "--force"}, ids...)...); err == nil {
+			_ = remove.Run()
+		}
+	}
 }

@@ -182,7 +182,8 @@ func (t *kindTarget) trust(ctx context.Context, hosts []string) error {
 	}
 	for _, host := range hosts {
 		script := fmt.Sprintf(`set -e
-grep -q ' %[1]s$' /etc/hosts || echo '%[2]s %[1]s' >>/etc/hosts
+hosts=$(grep -v ' %[1]s$' /etc/hosts)
+printf '%%s\n%[2]s %[1]s\n' "$hosts" >/etc/hosts
 mkdir -p /etc/containerd/certs.d/%[1]s
 cat >/etc/containerd/certs.d/%[1]s/ca.crt
 cat >/etc/containerd/certs.d/%[1]s/hosts.toml <<END

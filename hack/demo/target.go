@@ -245,11 +245,14 @@ func (t *externalTarget) kubectl(ctx context.Context) (string, error) {
 func (t *externalTarget) kubeconfig() string { return t.path }
 
 func (t *externalTarget) down(ctx context.Context) ([]string, error) {
+	removed, err := t.cluster.Down(ctx)
+	if err != nil {
+		return removed, err
+	}
 	path, err := t.kubectl(ctx)
 	if err != nil {
-		return nil, err
+		return removed, err
 	}
-	var removed []string
 	// The operator goes last: it answers for the finalizers of the instance.
 	for _, args := range [][]string{
 		{"delete", "namespace", namespace, "--ignore-not-found"},
@@ -260,9 +263,9 @@ func (t *externalTarget) down(ctx context.Context) ([]string, error) {
 			removed = append(removed, strings.TrimSpace(line))
 		}
 		if err != nil {
-			return removed, err
+			file, _ := recordFile()
+			return removed, &failure{err: err, next: fmt.Sprintf("make demo-down again, or remove %s if the cluster of %s is gone.", file, t.path)}
 		}
 	}
-	more, err := t.cluster.Down(ctx)
-	return append(removed, more...), err
+	return removed, nil
 }
