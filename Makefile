@@ -5,12 +5,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 
-export GOFLAGS ?= -mod=readonly
+export GOFLAGS ?= -mod=readonly -buildvcs=false
 export GOTOOLCHAIN ?= local
 # Static binaries, and one build cache for all; the race detector alone needs cgo.
 export CGO_ENABLED ?= 0
 
 GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 RUN_LISTEN ?= 127.0.0.1:5000
 RUN_DATA_DIR ?= run/data
 
@@ -67,7 +68,7 @@ bench: ## Run the micro-benchmarks.
 
 .PHONY: build
 build: ## Build the static binary bin/packages-operator.
-	$(GO) build -ldflags "-s -w" -o bin/ ./cmd/packages-operator
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/packages-operator
 
 .PHONY: image
 image: build ## Build the image packages-operator:dev with docker.
