@@ -148,7 +148,7 @@ func TestReviewNeverRemovesALinkThatIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	digest := ref.SHA256.FromBytes([]byte("x"))
 	if _, err := s.PutBlob(t.Context(), cachedName1, catalog.Blob{Digest: digest, Size: 1, Content: []byte("x")}); err != nil {
 		t.Fatal(err)

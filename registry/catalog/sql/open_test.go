@@ -156,7 +156,7 @@ func TestRefusedDatabaseIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	if unclean, err := s.UncleanEpochs(t.Context()); err != nil || s.Epoch() != 2 || len(unclean) != 0 {
 		t.Fatalf("epoch is %d after %v (%v): the refused start counts", s.Epoch(), unclean, err)
 	}
@@ -191,7 +191,7 @@ func TestCompatibleNewerSchemaIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	meta, err := s.writer.ask("SELECT schema_version FROM meta")
 	if err != nil || meta.int(0) != 9 {
 		t.Fatalf("schema version is %v (%v), want 9 as before", meta, err)

@@ -63,7 +63,7 @@ type Store struct {
 	queue   chan *operation
 	closing chan struct{}
 	served  chan struct{}
-	close   sync.Once
+	closed  sync.Once
 
 	// changed is what the transaction under way makes wrong in the cache.
 	changed changes
@@ -223,7 +223,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // twice is no error.
 func (s *Store) Close() error {
 	var err error
-	s.close.Do(func() { err = s.shutDown() })
+	s.closed.Do(func() { err = s.shutDown() })
 	return err
 }
 

@@ -109,11 +109,11 @@ func (f failing) ExecContext(context.Context, []driver.NamedValue) (driver.Resul
 // failOnce makes the writer's next use of a statement fail.
 func failOnce(t *testing.T, s *Store, query string) {
 	t.Helper()
-	real, err := s.writer.prepared(query)
+	original, err := s.writer.prepared(query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.writer.statements[query] = failing{statement: real, connection: s.writer, query: query}
+	s.writer.statements[query] = failing{statement: original, connection: s.writer, query: query}
 }
 
 func TestBatchFailsWithItsTransaction(t *testing.T) {
@@ -204,7 +204,7 @@ func TestCancelledWhileWaitingAndAfterBeginning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	begun, release := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
