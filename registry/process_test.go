@@ -128,7 +128,13 @@ func tryProcess(t *testing.T, o processOptions, as *syscall.Credential) (*proces
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: as}
 	if o.Tmpfs != "" {
-		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS
+		if id := os.Geteuid(); id != 0 {
+			// Who is not the superuser becomes that in a namespace of the process.
+			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
+			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		}
 	}
 	stderr := &strings.Builder{}
 	cmd.Stderr = stderr
