@@ -56,8 +56,8 @@ func randomPolicy(random *rand.Rand, n int) Policy {
 
 func TestJoinGivesBackWhatWasSplit(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 25 {
-		p := randomPolicy(random, 1000)
+	for range 12 {
+		p := randomPolicy(random, 700)
 		shards, revision, err := Split(p)
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestJoinGivesBackWhatWasSplit(t *testing.T) {
 
 func TestSplitDoesNotDependOnOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	p := randomPolicy(random, 2000)
+	p := randomPolicy(random, 1000)
 	want := mustSplit(t, p)
 	for range 3 {
 		random.Shuffle(len(p.Repositories), func(i, j int) {
@@ -112,12 +112,12 @@ func TestSplitDoesNotDependOnOrder(t *testing.T) {
 }
 
 func TestOneChangedTokenRewritesItsShardAndTheHead(t *testing.T) {
-	p := big(10_000)
+	p := big(5_000)
 	before := mustSplit(t, p)
 	if len(before) < 9 {
-		t.Fatalf("10,000 repositories and credentials are in %d shards: too few to show anything", len(before))
+		t.Fatalf("5,000 repositories and credentials are in %d shards: too few to show anything", len(before))
 	}
-	for _, i := range []int{0, 17, 9_999} {
+	for _, i := range []int{0, 17, 4_999} {
 		changed := p
 		changed.Credentials = slices.Clone(p.Credentials)
 		changed.Credentials[i].Scopes = []Scope{ScopeRead}
@@ -273,7 +273,7 @@ func TestLastGoodPolicySurvives(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, lastGoodFile+".tmp"), []byte("half"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []Policy{example(), big(3_000), example()} {
+	for _, p := range []Policy{example(), big(1_000), example()} {
 		want := mustSplit(t, p)
 		if err := SaveLastGood(dir, want); err != nil {
 			t.Fatal(err)
