@@ -192,10 +192,6 @@ func (c *Cluster) Components(ctx context.Context) ([]machine.ComponentStatus, er
 	return c.node().Components(ctx)
 }
 
-// Running says whether the cluster's machine runs; whether it is healthy is a
-// question for Up.
-func (c *Cluster) Running() (bool, error) { return c.node().Running() }
-
 func (c *Cluster) node() *machine.Machine { return machine.Open(c.dir) }
 
 func (c *Cluster) say(format string, args ...any) {

@@ -82,7 +82,7 @@ func (c *Cluster) create(ctx context.Context, options UpOptions) error {
 		return err
 	}
 	step("configuration and certificates in %s", c.dir)
-	s, l, err := c.prepare(built, options.RegistryHosts)
+	s, l, err := c.prepare(ctx, built, options.RegistryHosts)
 	if err != nil {
 		return err
 	}
@@ -190,14 +190,14 @@ func (c *Cluster) output(ctx context.Context, dir, name string, args ...string) 
 }
 
 // prepare writes everything that the programs read.
-func (c *Cluster) prepare(built tools, hosts []string) (*settings, layout, error) {
+func (c *Cluster) prepare(ctx context.Context, built tools, hosts []string) (*settings, layout, error) {
 	root, err := Root()
 	if err != nil {
 		return nil, layout{}, err
 	}
 	// Two clusters that come up at once must not choose the same network. The
 	// link appears only later, so the other's settings count too.
-	release, err := lockPath(context.Background(), filepath.Join(root, "clusters", ".network.lock"))
+	release, err := lockPath(ctx, filepath.Join(root, "clusters", ".network.lock"))
 	if err != nil {
 		return nil, layout{}, err
 	}
