@@ -93,7 +93,7 @@ func (c client) send(method, path string, body []byte, headers ...header) (answe
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	content, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer{}, fmt.Errorf("%s %s: read the body: %w", method, path, err)

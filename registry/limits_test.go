@@ -148,7 +148,7 @@ func breakOff(t *testing.T, addr, method, path string, body []byte, length int, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	framing := fmt.Sprintf("Content-Length: %d", length)
 	payload := string(body)
 	if chunked {

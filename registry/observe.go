@@ -6,6 +6,7 @@ package registry
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -80,7 +81,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 		defer m.inFlight.Dec()
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				log.Error(fmt.Errorf("panic: %v", p), "A request's handler panicked", "request", record.RequestID, "stack", string(debug.Stack()))

@@ -141,7 +141,7 @@ func TestAnUploadRefusesWhatDoesNotFit(t *testing.T) {
 		c.do("PUT", location+"?digest="+digest, content).want(t, http.StatusNotFound, errcode.BlobUploadUnknown)
 		c.do("GET", location, nil).want(t, http.StatusNotFound, errcode.BlobUploadUnknown)
 	})
-	t.Run("an upload that was cancelled", func(t *testing.T) {
+	t.Run("an upload that was canceled", func(t *testing.T) {
 		location := begin()
 		c.do("PATCH", location, bytes.Repeat(content, 20_000)).want(t, http.StatusAccepted)
 		c.do("DELETE", location, nil).want(t, http.StatusNoContent)

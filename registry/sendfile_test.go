@@ -6,6 +6,7 @@ package registry
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -109,7 +110,7 @@ func TestBlobsAreSentByTheKernel(t *testing.T) {
 		if err := server.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-served; err != http.ErrServerClosed {
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Fatal(err)
 		}
 		return recording.fileBytes(), received

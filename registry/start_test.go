@@ -160,7 +160,7 @@ func change(t *testing.T, dir, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if _, err := db.Exec(statement); err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func fill(path string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	for chunk := make([]byte, 64<<10); len(chunk) > 0; {
 		if _, err := file.Write(chunk); err != nil {
 			chunk = chunk[:len(chunk)/2]

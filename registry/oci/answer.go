@@ -30,7 +30,7 @@ func writeError(x *exchange, e *errcode.Error) {
 	for _, key := range []string{"Docker-Content-Digest", "Location", "Etag", "Content-Range"} {
 		header.Del(key)
 	}
-	// What could not be marshalled would be a Detail of ours; the status stands.
+	// What cannot be written as JSON would be a Detail of ours; the status stands.
 	_ = writeJSON(x, e.Status, errorDocument{Errors: []errorEntry{{Code: e.Code, Message: e.Message, Detail: e.Detail}}})
 }
 

@@ -187,7 +187,7 @@ func ask(t *testing.T, addr, method, path string, body []byte, authorize func(*h
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	content, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -163,7 +163,7 @@ func containsBlobs(t *testing.T, want, got string) {
 		if err != nil {
 			return err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		digest, _, err := v1.SHA256(file)
 		if err == nil && digest.Hex != filepath.Base(path) {
 			err = errors.New("blob " + path + " came back changed")
