@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -276,8 +277,9 @@ func removeImages(ctx SpecContext) {
 		Expect(err).NotTo(HaveOccurred(), "docker %s: %s", strings.Join(args, " "), out)
 		return string(out)
 	}
-	images := docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=*"+env.domain+"/*/*/*")
-	if images := strings.Fields(images); len(images) > 0 {
+	images := strings.Fields(docker("images", "--quiet", "--filter", "reference=*"+env.domain+"/*/*/*"))
+	slices.Sort(images)
+	if images = slices.Compact(images); len(images) > 0 {
 		docker(append([]string{"rmi", "--force"}, images...)...)
 	}
 }

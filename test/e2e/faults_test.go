@@ -22,17 +22,16 @@ import (
 	"github.com/packages-operator/packages-operator/hack/localcluster"
 )
 
-var _ = Describe("a push of 200 MB", func() {
+var _ = Describe("a push", func() {
 	DescribeTable("survives that the operator and the registry are",
-		func(ctx SpecContext, end func(context.Context, *corev1.Pod)) {
+		func(ctx SpecContext, owner string, layer int64, end func(context.Context, *corev1.Pod)) {
 			at := shared()
-			owner := "crash-" + strconv.FormatInt(int64(CurrentSpecReport().LineNumber()), 10)
 			at.declareRepository(ctx, owner, "app", v1alpha1.VisibilityPrivate)
 			p := at.login(ctx, owner, toWrite)
 			small, large := at.image(owner+"/app/small:1"), at.image(owner+"/app/large:1")
 			p.pushNew(ctx, small)
 			// The first layer is done while the others are on their way.
-			p.build(ctx, large, 2*mebibyte, 50*mebibyte, 50*mebibyte, 50*mebibyte, 50*mebibyte)
+			p.build(ctx, large, 1*mebibyte, layer, layer, layer, layer)
 			registry, managers := registryPod(ctx, at.namespace, at.instance), operatorPods(ctx)
 
 			out, err := p.pushWatched(ctx, large, func() {
@@ -66,8 +65,10 @@ var _ = Describe("a push of 200 MB", func() {
 			eventuallyRolledOut(ctx)
 			eventuallyActing(ctx, at)
 		},
-		Entry("killed", func(_ context.Context, pod *corev1.Pod) { killContainer(pod) }, SpecTimeout(specTimeout)),
-		Entry("deleted", func(ctx context.Context, pod *corev1.Pod) { Expect(env.kube.Delete(ctx, pod)).To(Succeed()) }, SpecTimeout(specTimeout)),
+		Entry("killed, with 200 MB", "crash", int64(50*mebibyte),
+			func(_ context.Context, pod *corev1.Pod) { killContainer(pod) }, SpecTimeout(specTimeout)),
+		Entry("deleted, with 80 MB", "drain", int64(20*mebibyte),
+			func(ctx context.Context, pod *corev1.Pod) { Expect(env.kube.Delete(ctx, pod)).To(Succeed()) }, SpecTimeout(specTimeout)),
 	)
 })
 

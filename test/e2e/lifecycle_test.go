@@ -6,6 +6,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -117,7 +118,8 @@ var _ = Describe("deletion", func() {
 		p.pushNew(ctx, image)
 
 		Expect(env.kube.Delete(ctx, repository)).To(Succeed())
-		eventuallyGone(ctx, repository)
+		inForce(ctx, "deletion of a repository", newVisitor(at.dockerHost()).
+			answers(http.MethodGet, "/v2/hideaway/app/image/manifests/1", c.basic(), http.StatusNotFound, "NAME_UNKNOWN"))
 		p.refusedDocker(ctx, "there is no repository hideaway/app", "pull", image)
 		repository = at.declareRepository(ctx, "hideaway", "app", v1alpha1.VisibilityPrivate)
 		p.expectPull(ctx, image)

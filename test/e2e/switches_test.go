@@ -131,9 +131,9 @@ var _ = Describe("an instance's switches", func() {
 		inForce(ctx, "anonymousPull PublicRepositories", anonymously)
 		owner.mustDocker(ctx, "rmi", public)
 		nobody.mustDocker(ctx, "pull", public)
-		nobody.refusedDocker(ctx, "denied", "push", public)
+		nobody.refusedDocker(ctx, "sign in with docker login", "push", public)
 		for _, repository := range []string{"internal", "private", "missing"} {
-			nobody.refusedDocker(ctx, "denied", "pull", at.image("anonymous/"+repository+"/image:1"))
+			nobody.refusedDocker(ctx, "sign in with docker login", "pull", at.image("anonymous/"+repository+"/image:1"))
 		}
 
 		setAnonymousPull(ctx, v1alpha1.AnonymousPullDeny)
