@@ -386,6 +386,9 @@ func TestReferrersFollowTheSubject(t *testing.T) {
 		t.Fatalf("no second page: %v", page.Header)
 	}
 	c.do("GET", link[1], nil).want(t, http.StatusOK)
+	if got := list("?n=0"); len(got) != 0 {
+		t.Errorf("no referrers were asked for: %v", got)
+	}
 }
 
 func TestTheCatalogShowsWhatTheActorMayPull(t *testing.T) {

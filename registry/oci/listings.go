@@ -6,6 +6,7 @@ package oci
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/manifest"
@@ -19,10 +20,11 @@ const (
 	// referrerEntries and referrerBytes bound a page of referrers.
 	referrerEntries = 1000
 	referrerBytes   = 4 << 20
-	// scanEntries is how many names a catalog request reads at a time, and
-	// scanLimit how many at most when most of them are hidden from the actor.
-	scanEntries = 1000
-	scanLimit   = 100_000
+	// minScan and maxScan are how many names a catalog request reads at a time:
+	// few where it has just jumped over hidden ones, more while it sees what it
+	// reads.
+	minScan = 16
+	maxScan = 1024
 )
 
 // linkNext announces the next page, per "Listing Tags" of OCI Distribution.
@@ -73,38 +75,61 @@ func (h *Handler) names(x *exchange) error {
 		return err
 	}
 	limit := pageSize(x.req.Limit, pageEntries)
-	found, last, more, err := h.visibleNames(x, limit)
+	found, more, err := h.visibleNames(x, limit)
 	if err != nil {
 		return err
 	}
 	if more && limit > 0 {
-		linkNext(x, route.CatalogPath(last, limit))
+		linkNext(x, route.CatalogPath(string(found[limit-1]), limit))
 	}
 	return writeJSON(x, http.StatusOK, nameList{Repositories: found})
 }
 
-// visibleNames scans until it has limit names, and tells where it stopped.
-func (h *Handler) visibleNames(x *exchange, limit int) (found []ref.Name, last string, more bool, err error) {
-	found, last = []ref.Name{}, x.req.Last
-	for scanned := 0; scanned < scanLimit; scanned += scanEntries {
-		page, err := h.Catalog.Names(x.r.Context(), last, scanEntries)
+// visibleNames finds at most limit names that the actor may see, and tells whether
+// there are more. Hidden names are jumped over by repository: what the request
+// costs grows with what is declared and shown, and where a page ends tells nothing
+// about what it leaves out.
+func (h *Handler) visibleNames(x *exchange, limit int) (found []ref.Name, more bool, err error) {
+	found = []ref.Name{}
+	last, scan := x.req.Last, minScan
+	for {
+		page, err := h.Catalog.Names(x.r.Context(), last, scan)
 		if err != nil {
-			return nil, "", false, err
+			return nil, false, err
 		}
+		hidden := false
 		for _, name := range page {
-			if access.Visible(x.policy, x.actor, name.Repository()) {
-				if len(found) == limit {
-					return found, last, true, nil
+			if hidden = !access.Visible(x.policy, x.actor, name.Repository()); hidden {
+				if last = nextVisible(x, name); last == "" {
+					return found, false, nil
 				}
-				found = append(found, name)
+				break
 			}
-			last = string(name)
+			if len(found) == limit {
+				return found, true, nil
+			}
+			found, last = append(found, name), string(name)
 		}
-		if len(page) < scanEntries {
-			return found, last, false, nil
+		switch {
+		case hidden:
+			scan = minScan
+		case len(page) < scan:
+			return found, false, nil
+		default:
+			scan = min(2*scan, maxScan)
 		}
 	}
-	return found, last, true, nil
+}
+
+// nextVisible is the prefix of the first repository behind name that the actor may
+// see, empty for none.
+func nextVisible(x *exchange, name ref.Name) string {
+	for _, prefix := range x.policy.PrefixesFrom(string(name)) {
+		if access.Visible(x.policy, x.actor, strings.TrimSuffix(prefix, "/")) {
+			return prefix
+		}
+	}
+	return ""
 }
 
 type index struct {
@@ -137,7 +162,10 @@ func (h *Handler) referrers(x *exchange) error {
 			return err
 		}
 		if i == limit || i > 0 && size+len(entry) > referrerBytes {
-			linkNext(x, route.ReferrersPath(x.req.Name, x.req.Digest, x.req.ArtifactType, found[i-1].Digest, x.req.Limit))
+			// Without an entry, n was 0: there is nothing to go on behind.
+			if i > 0 {
+				linkNext(x, route.ReferrersPath(x.req.Name, x.req.Digest, x.req.ArtifactType, found[i-1].Digest, x.req.Limit))
+			}
 			break
 		}
 		size += len(entry)

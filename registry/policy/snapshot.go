@@ -19,8 +19,10 @@ type Snapshot struct {
 	policy       Policy
 	revision     string
 	repositories map[string]*Repository
-	byHash       map[credential.Hash]*Credential
-	byID         map[string]*Credential
+	// prefixes are OWNER/REPOSITORY/ of all repositories, sorted.
+	prefixes []string
+	byHash   map[credential.Hash]*Credential
+	byID     map[string]*Credential
 }
 
 // NewSnapshot checks a policy, sorts it and indexes it. It refuses what this
@@ -57,7 +59,9 @@ func newSnapshot(p Policy, revision string) (*Snapshot, error) {
 			return nil, fmt.Errorf("repository %s is there twice", key)
 		}
 		s.repositories[key] = r
+		s.prefixes = append(s.prefixes, key+"/")
 	}
+	slices.Sort(s.prefixes)
 	for i := range s.policy.Credentials {
 		c := &s.policy.Credentials[i]
 		if err := checkCredential(c); err != nil {
@@ -82,6 +86,13 @@ func (s *Snapshot) Revision() string { return s.revision }
 func (s *Snapshot) Repository(ownerRepository string) (*Repository, bool) {
 	r, found := s.repositories[ownerRepository]
 	return r, found
+}
+
+// PrefixesFrom are those OWNER/REPOSITORY/ of declared repositories that are not
+// before from, in the byte order that names have. The caller must not change them.
+func (s *Snapshot) PrefixesFrom(from string) []string {
+	i, _ := slices.BinarySearch(s.prefixes, from)
+	return s.prefixes[i:]
 }
 
 // Role is the user's permission in a repository of this snapshot: Admin for its
