@@ -12,14 +12,12 @@ import (
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 )
 
-// state is how an object is, in the words of kstatus.
+// state is how an object that is not ready is, in the words of kstatus.
 type state int
 
 const (
-	// stateReady: what the spec says is in force.
-	stateReady state = iota
 	// stateProgressing: the operator, or somebody else, is still at work.
-	stateProgressing
+	stateProgressing state = iota + 1
 	// stateStalled: only a person's change can bring progress.
 	stateStalled
 	// stateIdle: not ready, because the spec says so.

@@ -13,7 +13,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
-	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,14 +24,6 @@ import (
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/registry/policy"
 )
-
-// newNamespace makes a namespace for one spec.
-func newNamespace(ctx context.Context) string {
-	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
-	Expect(admin.Create(ctx, namespace)).To(Succeed())
-	return namespace.Name
-}
 
 // newInstance is an instance acme whose host is its namespace's alone.
 func newInstance(namespace string) *v1alpha1.PackagesInstance {
@@ -178,28 +169,30 @@ func messageOf(conditions []metav1.Condition, conditionType string) string {
 	return ""
 }
 
-// policyOf is the policy of the namespace's instance acme, as a registry reads it.
+// policyOf is the policy of the namespace's instance acme, as a registry reads it:
+// not while it is half written.
 func policyOf(ctx context.Context, namespace string) *policy.Snapshot {
 	GinkgoHelper()
-	var objects v1alpha1.PackagesPolicyList
-	Expect(admin.List(ctx, &objects, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelInstance: "acme"})).To(Succeed())
-	joined, _, err := joinPolicy(objects.Items)
-	if err != nil {
-		return nil
-	}
-	snapshot, err := policy.NewSnapshot(joined)
-	Expect(err).NotTo(HaveOccurred())
+	var snapshot *policy.Snapshot
+	Eventually(func() error {
+		var objects v1alpha1.PackagesPolicyList
+		if err := admin.List(ctx, &objects, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelInstance: "acme"}); err != nil {
+			return err
+		}
+		joined, _, err := joinPolicy(objects.Items)
+		if err != nil {
+			return err
+		}
+		snapshot, err = policy.NewSnapshot(joined)
+		return err
+	}).Should(Succeed())
 	return snapshot
 }
 
 // accepts says whether the registry of the namespace takes a value as a password.
 func accepts(ctx context.Context, namespace, value string) func() bool {
 	return func() bool {
-		snapshot := policyOf(ctx, namespace)
-		if snapshot == nil {
-			return false
-		}
-		_, ok := snapshot.CredentialByValue(value)
+		_, ok := policyOf(ctx, namespace).CredentialByValue(value)
 		return ok
 	}
 }

@@ -19,6 +19,8 @@ var _ = Describe("Two PackagesInstances whose hosts overlap", func() {
 
 	BeforeEach(func(ctx SpecContext) {
 		first, second = newInstance(newNamespace(ctx)), newInstance(newNamespace(ctx))
+		// Certificates are not what these specs are about.
+		first.Spec.Exposure.Ingress.TLS, second.Spec.Exposure.Ingress.TLS = nil, nil
 		create(ctx, first)
 		conditions(ctx, first).Should(beReady())
 	})

@@ -26,10 +26,11 @@ import (
 // its policy.
 type instanceReconciler struct {
 	*writer
-	sources  *userSecrets
-	verdicts *verdicts
-	pods     PodStatusReader
-	reporter reporter
+	sources      *userSecrets
+	certificates *certificates
+	verdicts     *verdicts
+	pods         PodStatusReader
+	reporter     reporter
 	// image is the registry's, and version what it is called.
 	image   string
 	version string
@@ -66,7 +67,7 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		return ctrl.Result{}, r.finalize(ctx, instance)
 	}
 	// The finalizer is there before the first object that it answers for.
-	if changed, err := r.setFinalizer(ctx, instance, v1alpha1.FinalizerData, true); changed || err != nil {
+	if changed, err := r.setFinalizer(ctx, instance, true); changed || err != nil {
 		return ctrl.Result{}, err
 	}
 
@@ -96,6 +97,7 @@ func (r *instanceReconciler) reconcile(ctx context.Context, s *instanceScope) er
 		r.applyPolicy,
 		r.applyObjects,
 		r.observe,
+		r.checkCertificate,
 	} {
 		if err := step(ctx, s); err != nil {
 			return err
@@ -147,6 +149,6 @@ func (r *instanceReconciler) finalize(ctx context.Context, instance *v1alpha1.Pa
 		}
 	}
 	r.verdicts.forget(client.ObjectKeyFromObject(instance))
-	_, err := r.setFinalizer(ctx, instance, v1alpha1.FinalizerData, false)
+	_, err := r.setFinalizer(ctx, instance, false)
 	return client.IgnoreNotFound(err)
 }

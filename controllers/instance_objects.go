@@ -23,6 +23,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
+	"github.com/packages-operator/packages-operator/registry/policy"
 )
 
 // applyObjects makes everything that the registry runs on. One object that cannot
@@ -126,15 +127,19 @@ func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceSc
 }
 
 func (r *instanceReconciler) applyIngress(ctx context.Context, s *instanceScope) error {
-	hosts := []string{s.hosts.Docker}
-	if s.hosts.Base != s.hosts.Docker {
-		hosts = append(hosts, s.hosts.Base)
-	}
-	want := desired.Ingress(s.instance, hosts)
+	want := desired.Ingress(s.instance, hostList(s.hosts))
 	if want == nil {
 		return r.removeIngress(ctx, s)
 	}
 	return ensure[networkingv1.Ingress](ctx, r.writer, s.claim, want, networkingv1ac.ExtractIngress)
+}
+
+// hostList is every host of an instance once, the Docker registry's first.
+func hostList(hosts policy.Hosts) []string {
+	if hosts.Base == hosts.Docker {
+		return []string{hosts.Docker}
+	}
+	return []string{hosts.Docker, hosts.Base}
 }
 
 func (r *instanceReconciler) removeIngress(ctx context.Context, s *instanceScope) error {

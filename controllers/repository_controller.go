@@ -40,7 +40,7 @@ func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 	// Only content that is to be deleted holds the object back.
 	holds := repository.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete
 	if !deleting || !holds {
-		if _, err := r.setFinalizer(ctx, repository, v1alpha1.FinalizerData, holds); err != nil || deleting {
+		if _, err := r.setFinalizer(ctx, repository, holds); err != nil || deleting {
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
@@ -105,7 +105,7 @@ func (r *repositoryReconciler) purge(ctx context.Context, repository *v1alpha1.P
 		kindRepository, repository.UID, repositoryVersion(repository))
 	// Content of an owner and name that another object holds is the other's.
 	if gone != nil || known && (verdict.purged || verdict.dataless || verdict.problem != nil) {
-		_, err := r.setFinalizer(ctx, repository, v1alpha1.FinalizerData, false)
+		_, err := r.setFinalizer(ctx, repository, false)
 		return conclusion{}, client.IgnoreNotFound(err)
 	}
 	return conclusion{}, progressing(v1alpha1.ReasonProgressing, fmt.Sprintf(

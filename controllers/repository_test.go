@@ -26,11 +26,7 @@ var _ = Describe("A PackagesRepository", func() {
 
 	served := func(ctx SpecContext) func() *policy.Repository {
 		return func() *policy.Repository {
-			snapshot := policyOf(ctx, namespace)
-			if snapshot == nil {
-				return nil
-			}
-			found, _ := snapshot.Repository("octocat/octo-app")
+			found, _ := policyOf(ctx, namespace).Repository("octocat/octo-app")
 			return found
 		}
 	}

@@ -126,7 +126,8 @@ func newSecretMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, erro
 const (
 	// indexInstance is spec.instanceRef.name of repositories and tokens.
 	indexInstance = "spec.instanceRef.name"
-	// indexSecret is the name of the Secret that a token reads or writes.
+	// indexSecret is the name of the Secret that a token reads or writes, or that an
+	// instance takes its certificate from.
 	indexSecret = "secret"
 )
 
@@ -137,6 +138,13 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexInstance, func(object client.Object) []string {
 			return []string{instanceOf(object)}
+		}),
+		indexer.IndexField(ctx, &v1alpha1.PackagesInstance{}, indexSecret, func(object client.Object) []string {
+			instance, ok := object.(*v1alpha1.PackagesInstance)
+			if !ok || instance.Spec.Exposure.Ingress == nil || instance.Spec.Exposure.Ingress.TLS == nil {
+				return nil
+			}
+			return []string{instance.Spec.Exposure.Ingress.TLS.SecretName}
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexSecret, func(object client.Object) []string {
 			token, ok := object.(*v1alpha1.PackagesToken)
@@ -184,7 +192,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 		func() error {
 			r := &instanceReconciler{
 				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, reporter: events,
-				image: options.RegistryImage, version: options.Version, now: options.Now, random: options.Random,
+				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
+				image:        options.RegistryImage, version: options.Version, now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)
 		},

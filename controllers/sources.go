@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -43,11 +42,27 @@ type userSecrets struct {
 }
 
 type rememberedValue struct {
-	ref             v1alpha1.SecretKeyReference
+	ref     v1alpha1.SecretKeyReference
+	version secretVersion
+	value   *knownValue
+	finding *finding
+}
+
+// secretVersion is a state of a Secret; the zero value is its absence.
+type secretVersion struct {
 	uid             types.UID
 	resourceVersion string
-	value           *knownValue
-	finding         *finding
+}
+
+// versionOf asks the cache of metadata.
+func versionOf(ctx context.Context, metadata client.Reader, secret types.NamespacedName) (secretVersion, error) {
+	object := secretMetadata()
+	if err := metadata.Get(ctx, secret, object); apierrors.IsNotFound(err) {
+		return secretVersion{}, nil
+	} else if err != nil {
+		return secretVersion{}, fmt.Errorf("reading the metadata of Secret %s: %w", secret.Name, err)
+	}
+	return secretVersion{object.UID, object.ResourceVersion}, nil
 }
 
 // value returns the value of a token with a source, or a finding that says why it
@@ -58,28 +73,26 @@ func (u *userSecrets) value(ctx context.Context, token *v1alpha1.PackagesToken) 
 	}
 	ref := token.Spec.Source.SecretRef
 	key := types.NamespacedName{Namespace: token.Namespace, Name: ref.Name}
-	var meta metav1.PartialObjectMetadata
-	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := u.metadata.Get(ctx, key, &meta)
-	if apierrors.IsNotFound(err) {
+	version, err := versionOf(ctx, u.metadata, key)
+	if err != nil {
+		return nil, err
+	}
+	if version == (secretVersion{}) {
 		u.forget(client.ObjectKeyFromObject(token))
 		return nil, secretNotFound(ref)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the metadata of Secret %s: %w", ref.Name, err)
 	}
 
 	u.mu.Lock()
 	remembered, ok := u.known[client.ObjectKeyFromObject(token)]
 	u.mu.Unlock()
-	if !ok || remembered.ref != ref || remembered.uid != meta.UID || remembered.resourceVersion != meta.ResourceVersion {
+	if !ok || remembered.ref != ref || remembered.version != version {
 		var secret corev1.Secret
 		if err := u.live.Get(ctx, key, &secret); apierrors.IsNotFound(err) {
 			return nil, secretNotFound(ref)
 		} else if err != nil {
 			return nil, fmt.Errorf("reading Secret %s: %w", ref.Name, err)
 		}
-		remembered = rememberedValue{ref: ref, uid: secret.UID, resourceVersion: secret.ResourceVersion}
+		remembered = rememberedValue{ref: ref, version: secretVersion{secret.UID, secret.ResourceVersion}}
 		remembered.value, remembered.finding = readValue(&secret, ref)
 		u.mu.Lock()
 		if u.known == nil {

@@ -67,7 +67,7 @@ var _ = Describe("In steady state", Serial, func() {
 		Expect(audit.writes(since, namespace)).To(BeEmpty())
 	})
 
-	It("writes nothing when the manager restarts", func(ctx SpecContext) {
+	It("writes nothing when the manager restarts", func() {
 		settled(namespace)
 		stopManager()
 		since, reconciles := audit.end(), metric("controller_runtime_reconcile_total")

@@ -52,6 +52,7 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error 
 		WatchesRawSource(source.Kind(secrets, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
 			return types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name}
 		}))).
+		WatchesRawSource(source.Kind(secrets, secretMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesNaming))).
 		WithOptions(controllerOptions()).
 		Complete(r)
 }
@@ -128,6 +129,20 @@ func (r *instanceReconciler) contenders(ctx context.Context, object client.Objec
 		if _, overlap := compile.HostOverlap(hosts, compile.HostsOf(&other.Spec)); overlap && other.UID != instance.UID {
 			requests = append(requests, one(other.Namespace, other.Name)...)
 		}
+	}
+	return requests
+}
+
+// instancesNaming are the instances that take their certificate from a Secret.
+func (r *instanceReconciler) instancesNaming(ctx context.Context, secret *metav1.PartialObjectMetadata) []reconcile.Request {
+	var instances v1alpha1.PackagesInstanceList
+	if err := r.cached.List(ctx, &instances, client.InNamespace(secret.Namespace), client.MatchingFields{indexSecret: secret.Name}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the instances that name a Secret")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range instances.Items {
+		requests = append(requests, one(instances.Items[i].Namespace, instances.Items[i].Name)...)
 	}
 	return requests
 }

@@ -79,6 +79,7 @@ func dockerConfigJSON(user, value, registry string) []byte {
 		Password string `json:"password"`
 		Auth     string `json:"auth"`
 	}
+	//nolint:gosec // the Secret is where the password belongs
 	config, _ := json.Marshal(map[string]map[string]auth{"auths": {registry: {
 		Username: user,
 		Password: value,
