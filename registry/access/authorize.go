@@ -224,7 +224,7 @@ func covers(patterns []string, repository string) bool {
 			return true
 		}
 		// OWNER/* covers OWNER/ANYTHING.
-		if owner, any := strings.CutSuffix(pattern, "*"); any && strings.HasPrefix(repository, owner) {
+		if owner, all := strings.CutSuffix(pattern, "*"); all && strings.HasPrefix(repository, owner) {
 			return true
 		}
 	}

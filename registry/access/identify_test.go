@@ -64,7 +64,7 @@ func TestIdentify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			actor, err := f.authority.Identify(f.snapshot, test.header)
 			if test.user == "refused" {
-				if err != ErrBadCredential {
+				if !errors.Is(err, ErrBadCredential) {
 					t.Errorf("got %v, want the one error that tells nothing", err)
 				}
 				if actor != (Actor{}) {
@@ -127,18 +127,18 @@ func TestABearerTokenStopsWithItsCredential(t *testing.T) {
 	f.now = start.Add(time.Minute - 1)
 	f.identify(t, header)
 	f.now = start.Add(time.Minute)
-	if _, err := f.authority.Identify(f.snapshot, header); err != ErrBadCredential {
+	if _, err := f.authority.Identify(f.snapshot, header); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("after its credential's end: %v", err)
 	}
 
 	// An earlier end, a removal: at once.
 	f.now = start
 	f.setPolicy(t, func(p *policy.Policy) { find(p, "monalisa").NotAfter = new(start) })
-	if _, err := f.authority.Identify(f.snapshot, header); err != ErrBadCredential {
+	if _, err := f.authority.Identify(f.snapshot, header); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("after its credential was ended: %v", err)
 	}
 	f.setPolicy(t, func(p *policy.Policy) { p.Credentials = p.Credentials[:1] })
-	if _, err := f.authority.Identify(f.snapshot, header); err != ErrBadCredential {
+	if _, err := f.authority.Identify(f.snapshot, header); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("after its credential was removed: %v", err)
 	}
 	f.setPolicy(t, nil)
@@ -153,7 +153,7 @@ func TestABearerTokenIsForOneInstanceAndHost(t *testing.T) {
 		"another host":     func(p *policy.Policy) { p.Hosts.Docker = "packages.test" },
 	} {
 		f.setPolicy(t, change)
-		if _, err := f.authority.Identify(f.snapshot, header); err != ErrBadCredential {
+		if _, err := f.authority.Identify(f.snapshot, header); !errors.Is(err, ErrBadCredential) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -170,7 +170,7 @@ func TestABearerTokenForNobodyStopsWithAnonymousPulls(t *testing.T) {
 		t.Errorf("another public image: %s", d.Verdict)
 	}
 	f.setPolicy(t, nil)
-	if _, err := f.authority.Identify(f.snapshot, header); err != ErrBadCredential {
+	if _, err := f.authority.Identify(f.snapshot, header); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("after anonymous pulls ended: %v", err)
 	}
 	if d := Authorize(f.snapshot, actor, public, Pull); d.Verdict != Challenge {
@@ -346,7 +346,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			forged := f.forgery()
 			change(&forged)
-			if actor, err := f.authority.Identify(f.snapshot, "Bearer "+forged.sign(t)); err != ErrBadCredential {
+			if actor, err := f.authority.Identify(f.snapshot, "Bearer "+forged.sign(t)); !errors.Is(err, ErrBadCredential) {
 				t.Errorf("accepted as %q: %v", actor.User(), err)
 			}
 		})
@@ -399,7 +399,7 @@ func TestTokensOfAnotherFormAreRefused(t *testing.T) {
 	}
 	for name, token := range tests {
 		t.Run(name, func(t *testing.T) {
-			if actor, err := f.authority.Identify(f.snapshot, "Bearer "+token); err != ErrBadCredential {
+			if actor, err := f.authority.Identify(f.snapshot, "Bearer "+token); !errors.Is(err, ErrBadCredential) {
 				t.Errorf("accepted as %q: %v", actor.User(), err)
 			}
 		})
@@ -420,7 +420,7 @@ func TestEveryChangedByteIsNoticed(t *testing.T) {
 	for i := range token {
 		changed := []byte(token)
 		changed[i] ^= 1
-		if _, err := f.authority.Identify(f.snapshot, "Bearer "+string(changed)); err != ErrBadCredential {
+		if _, err := f.authority.Identify(f.snapshot, "Bearer "+string(changed)); !errors.Is(err, ErrBadCredential) {
 			t.Fatalf("byte %d changed, and still accepted", i)
 		}
 	}
@@ -433,7 +433,7 @@ func TestTokensOfAnotherKeyAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs.authority = New(keys, func() time.Time { return start })
-	if _, err := ours.authority.Identify(ours.snapshot, "Bearer "+theirs.issue(t, "octocat").Token); err != ErrBadCredential {
+	if _, err := ours.authority.Identify(ours.snapshot, "Bearer "+theirs.issue(t, "octocat").Token); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("accepted: %v", err)
 	}
 }

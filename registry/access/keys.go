@@ -33,7 +33,7 @@ const (
 	firstKeyID = "0001"
 )
 
-// ErrNoKeys: the directory holds no key.
+// ErrNoKeys says that there is no key, in a directory or at all.
 var ErrNoKeys = errors.New("no key to sign tokens with")
 
 // keyID is what may name a key: safe as a file's name, as a Secret's key and in JSON.

@@ -84,7 +84,7 @@ func TestScopesOfTheCredentialLimitWhatIsGranted(t *testing.T) {
 
 func TestTokensForNobody(t *testing.T) {
 	f := newFixture(t, nil)
-	if _, err := f.authority.IssueToken(f.snapshot, TokenRequest{}); err != ErrBadCredential {
+	if _, err := f.authority.IssueToken(f.snapshot, TokenRequest{}); !errors.Is(err, ErrBadCredential) {
 		t.Errorf("without anonymous pulls: %v", err)
 	}
 	f.setPolicy(t, func(p *policy.Policy) { p.AnonymousPull = policy.AnonymousPublic })

@@ -25,8 +25,10 @@ const (
 	randomLength   = 30
 	checksumLength = 6
 	mintedLength   = len(Prefix) + randomLength + checksumLength
+)
 
-	// MinLength and MaxLength bound the value of a token, in bytes.
+// MinLength and MaxLength bound the value of a token, in bytes.
+const (
 	MinLength = 40
 	MaxLength = 255
 )
@@ -56,7 +58,7 @@ func Generate(random io.Reader) (string, error) {
 		}
 		for _, b := range buffer {
 			// 248 is the greatest multiple of 62 in a byte: above it, a remainder
-			// would favour the first characters.
+			// would favor the first characters.
 			if b < 248 && len(value) < len(Prefix)+randomLength {
 				value = append(value, base62[b%62])
 			}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 const (
@@ -104,7 +105,7 @@ func splitSorted(p Policy) (shards []Shard, revision string, err error) {
 		digests[i] = documentDigest(document)
 		shards[i] = Shard{Index: i, FormatVersion: FormatVersion, Document: document}
 	}
-	revision = revisionOf(FormatVersion, digests)
+	revision = revisionOf(digests)
 	shards[0].Revision, shards[0].Parts = revision, digests
 	return shards, revision, nil
 }
@@ -173,10 +174,10 @@ func partDocuments(items []item, sizes []int) []string {
 	for _, it := range items {
 		n := it.spread % count
 		b := &buffers[n]
-		switch {
-		case open[n] == it.list+1:
+		switch open[n] {
+		case it.list + 1:
 			b.WriteByte(',')
-		case open[n] == 0:
+		case 0:
 			fmt.Fprintf(b, "%q:[", partFields[it.list])
 		default:
 			fmt.Fprintf(b, "],%q:[", partFields[it.list])
@@ -234,7 +235,7 @@ func (r *Reader) join(shards []Shard) (Policy, string, error) {
 	if err != nil {
 		return Policy{}, "", err
 	}
-	revision := revisionOf(FormatVersion, shards[head].Parts)
+	revision := revisionOf(shards[head].Parts)
 	if shards[head].Revision != revision {
 		return Policy{}, "", fmt.Errorf("%w: revision %q does not stand for these parts", ErrIncomplete, shards[head].Revision)
 	}
@@ -308,11 +309,8 @@ func documentDigest(document string) string {
 
 // revisionOf hashes what a policy consists of. Digests have one length, so that
 // joining them is not ambiguous.
-func revisionOf(formatVersion int, digests []string) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "packages-operator.io/policy/revision\n%d\n", formatVersion)
-	for _, digest := range digests {
-		fmt.Fprintln(h, digest)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+func revisionOf(digests []string) string {
+	text := fmt.Sprintf("packages-operator.io/policy/revision\n%d\n%s\n", FormatVersion, strings.Join(digests, "\n"))
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }

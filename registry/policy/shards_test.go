@@ -209,7 +209,7 @@ func TestJoinRefusesShardsThatDoNotBelongTogether(t *testing.T) {
 func reseal(shards []Shard, index int, start string) []Shard {
 	shards[index].Document = start + shards[index].Document[1:]
 	shards[0].Parts[index] = documentDigest(shards[index].Document)
-	shards[0].Revision = revisionOf(FormatVersion, shards[0].Parts)
+	shards[0].Revision = revisionOf(shards[0].Parts)
 	return shards
 }
 
@@ -338,7 +338,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head, part string) {
 		digests := []string{documentDigest(head), documentDigest(part)}
 		s, err := Open([]Shard{
-			{FormatVersion: FormatVersion, Revision: revisionOf(FormatVersion, digests), Parts: digests, Document: head},
+			{FormatVersion: FormatVersion, Revision: revisionOf(digests), Parts: digests, Document: head},
 			{FormatVersion: FormatVersion, Index: 1, Document: part},
 		})
 		if err != nil {

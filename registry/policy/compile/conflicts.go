@@ -33,7 +33,7 @@ func Holder[C Contender](contenders []C) C {
 func precedence[C Contender](a, b C) int {
 	return cmp.Or(
 		-compareBool(incumbent(a), incumbent(b)),
-		a.GetCreationTimestamp().Time.Compare(b.GetCreationTimestamp().Time),
+		a.GetCreationTimestamp().Compare(b.GetCreationTimestamp().Time),
 		strings.Compare(string(a.GetUID()), string(b.GetUID())),
 		strings.Compare(a.GetNamespace(), b.GetNamespace()),
 		strings.Compare(a.GetName(), b.GetName()),

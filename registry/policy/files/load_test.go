@@ -175,12 +175,12 @@ func TestAnExportedObjectIsRead(t *testing.T) {
 }
 
 func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
-	replaced := func(name, old, new string) func(map[string]string) {
+	replaced := func(name, before, after string) func(map[string]string) {
 		return func(files map[string]string) {
-			if !strings.Contains(files[name], old) {
+			if !strings.Contains(files[name], before) {
 				panic("nothing to replace in " + name)
 			}
-			files[name] = strings.Replace(files[name], old, new, 1)
+			files[name] = strings.Replace(files[name], before, after, 1)
 		}
 	}
 	tests := map[string]struct {

@@ -88,7 +88,7 @@ func (s *Source) Run(ctx context.Context) error {
 			return s.close()
 		case <-s.events():
 			s.quiet(ctx)
-		case <-s.overflows():
+		case <-s.overflows(): //nolint:errcheck // that something was lost is all it says
 		case <-poll.C:
 			if s.seen == fingerprint(s.options.Dir) {
 				continue
@@ -120,7 +120,7 @@ func (s *Source) quiet(ctx context.Context) {
 	for {
 		select {
 		case <-s.events():
-		case <-s.overflows():
+		case <-s.overflows(): //nolint:errcheck // that something was lost is all it says
 		case <-time.After(settle):
 			return
 		case <-deadline:
@@ -175,19 +175,19 @@ func fingerprint(dir string) string {
 	if err != nil {
 		return "error: " + err.Error()
 	}
-	var print strings.Builder
+	var text strings.Builder
 	for _, name := range names {
 		target, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 		if err != nil {
-			fmt.Fprintf(&print, "%q error: %v\n", name, err)
+			fmt.Fprintf(&text, "%q error: %v\n", name, err)
 			continue
 		}
 		info, err := os.Stat(target)
 		if err != nil {
-			fmt.Fprintf(&print, "%q error: %v\n", name, err)
+			fmt.Fprintf(&text, "%q error: %v\n", name, err)
 			continue
 		}
-		fmt.Fprintf(&print, "%q %q %d %d\n", name, target, info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(&text, "%q %q %d %d\n", name, target, info.Size(), info.ModTime().UnixNano())
 	}
-	return print.String()
+	return text.String()
 }

@@ -220,7 +220,7 @@ func TestAVanishedDirectoryKeepsTheLastGoodPolicy(t *testing.T) {
 	if err := os.Rename(dir, moved); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(moved) })
+	t.Cleanup(func() { _ = os.RemoveAll(moved) })
 	r.until("the report", failure("no such file or directory"))
 	if r.live.Load() != before {
 		t.Error("the last good policy is no longer in force")

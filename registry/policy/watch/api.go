@@ -61,7 +61,7 @@ func (c api) watch(ctx context.Context, resourceVersion string) (watch.Interface
 	options := listOptions(c.instance)
 	options.Watch = true
 	options.ResourceVersion = resourceVersion
-	seconds := int64((watchDuration + rand.N(watchDuration)) / time.Second)
+	seconds := int64((watchDuration + rand.N(watchDuration)) / time.Second) //nolint:gosec // a spread, no secret
 	options.TimeoutSeconds = &seconds
 	return c.rest.Get().Namespace(c.namespace).Resource(resource).
 		VersionedParams(&options, metav1.ParameterCodec).

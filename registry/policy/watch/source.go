@@ -115,7 +115,7 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // a spread, no secret
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}

@@ -6,7 +6,6 @@ package watch
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -305,13 +304,12 @@ func TestAnUnknownFieldKeepsThePolicy(t *testing.T) {
 // version writes it.
 func seal(documents ...string) policy.Shard {
 	head := policy.Shard{FormatVersion: policy.FormatVersion, Document: documents[0]}
-	revision := sha256.New()
-	fmt.Fprintf(revision, "packages-operator.io/policy/revision\n%d\n", policy.FormatVersion)
+	text := fmt.Sprintf("packages-operator.io/policy/revision\n%d\n", policy.FormatVersion)
 	for _, document := range documents {
 		head.Parts = append(head.Parts, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(document))))
-		fmt.Fprintln(revision, head.Parts[len(head.Parts)-1])
 	}
-	head.Revision = hex.EncodeToString(revision.Sum(nil)[:16])
+	text += strings.Join(head.Parts, "\n") + "\n"
+	head.Revision = fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:32]
 	return head
 }
 
@@ -481,12 +479,12 @@ func (p *proxy) setCut(cut bool) {
 }
 
 func (p *proxy) carry(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	upstream, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
 	}
-	defer upstream.Close()
+	defer func() { _ = upstream.Close() }()
 	p.mu.Lock()
 	if p.cut {
 		p.mu.Unlock()
