@@ -138,7 +138,8 @@ func (s *storage) close() error {
 
 func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
 	metrics := newMetrics(o, s)
-	server := newServer(o, newHandler(o, s, metrics))
+	var requests sync.WaitGroup
+	server := newServer(o, counted(&requests, newHandler(o, s, metrics)))
 	var draining atomic.Bool
 	admin := newServer(o, newAdmin(o, s, metrics, &draining))
 
@@ -187,10 +188,22 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 		o.Log.Info("Some requests did not finish in time and are cut off", "reason", err.Error())
 		_ = server.Close()
 	}
+	// Cut off or not, a handler ends before the catalog does: what it began it
+	// then records or removes.
+	requests.Wait()
 	_ = admin.Close()
 	stopBackground()
 	work.Wait()
 	return serveErr
+}
+
+// counted lets requests wait for the handlers that run.
+func counted(requests *sync.WaitGroup, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		defer requests.Done()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // newHandler is the registry port's handler with all that is around it.
@@ -202,6 +215,7 @@ func newHandler(o Options, s *storage, m *metrics) http.Handler {
 		Blobs:        blob.Store(s.blobs),
 		Log:          o.Log.WithName("oci"),
 		MaxLayerSize: cmp.Or(o.MaxLayerSize, DefaultMaxLayerSize),
+		Room:         s.blobs.Room,
 		Loopback:     o.Loopback,
 	})
 	return observe(handler, o.Log.WithName("http"), m)

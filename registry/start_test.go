@@ -278,6 +278,34 @@ func TestAFullDiskIsAnsweredAndSurvived(t *testing.T) {
 	p.terminate(t)
 }
 
+func TestPushesLeaveRoomToDelete(t *testing.T) {
+	p := startProcess(t, processOptions{DataDir: t.TempDir(), Tmpfs: fmt.Sprint(64 << 20)})
+	c := client{t: t, addr: p.addr, value: ownerValue}
+	var large []ref.Digest
+	for _, size := range []int{1 << 20, 16 << 10} {
+		for pushes := 0; ; pushes++ {
+			if pushes == 5000 {
+				t.Fatalf("pushes of %d bytes never filled the disk", size)
+			}
+			content := randomBytes(size)
+			digest := ref.SHA256.FromBytes(content)
+			a := c.do("POST", "/v2/"+name+"/blobs/uploads/?digest="+string(digest), content)
+			if a.StatusCode != http.StatusCreated {
+				a.want(t, http.StatusInsufficientStorage, errcode.Unknown).wantReason(t, "storage is full")
+				break
+			}
+			if size > 1<<19 {
+				large = append(large, digest)
+			}
+		}
+	}
+	c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusInsufficientStorage)
+	for _, digest := range large {
+		c.do("DELETE", "/v2/"+name+"/blobs/"+string(digest), nil).want(t, http.StatusAccepted)
+	}
+	p.terminate(t)
+}
+
 // fill takes all the room that a file system has left.
 func fill(path string) error {
 	file, err := os.Create(path)

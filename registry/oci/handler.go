@@ -44,6 +44,9 @@ type Options struct {
 	Log     logr.Logger
 	// MaxLayerSize in bytes bounds one blob.
 	MaxLayerSize int64
+	// Room returns blob.ErrNoSpace when nothing more should be stored. Deleting
+	// goes on then.
+	Room func() error
 	// Loopback lets loopback names select the Docker registry, so that it can be
 	// used without DNS.
 	Loopback bool
@@ -143,29 +146,35 @@ func (h *Handler) dispatch(x *exchange) error {
 	if err := h.decided(x, decision, neededScope(x.req)); err != nil {
 		return err
 	}
+	if operation.stores {
+		if err := h.Room(); err != nil {
+			return err
+		}
+	}
 	return operation.handle(h, x)
 }
 
-// operations are the requests that concern one name, and the right that each
-// needs there.
+// operations are the requests that concern one name, the right that each needs
+// there, and whether it stores something.
 var operations = map[route.Kind]struct {
 	action access.Action
 	handle func(*Handler, *exchange) error
+	stores bool
 }{
-	route.TagsList:       {access.Pull, (*Handler).tags},
-	route.Referrers:      {access.Pull, (*Handler).referrers},
-	route.BlobHead:       {access.Pull, (*Handler).getBlob},
-	route.BlobGet:        {access.Pull, (*Handler).getBlob},
-	route.BlobDelete:     {access.Delete, (*Handler).deleteBlob},
-	route.UploadStart:    {access.Push, (*Handler).startUpload},
-	route.UploadStatus:   {access.Push, (*Handler).uploadStatus},
-	route.UploadChunk:    {access.Push, (*Handler).uploadChunk},
-	route.UploadFinish:   {access.Push, (*Handler).finishUpload},
-	route.UploadCancel:   {access.Push, (*Handler).cancelUpload},
-	route.ManifestHead:   {access.Pull, (*Handler).getManifest},
-	route.ManifestGet:    {access.Pull, (*Handler).getManifest},
-	route.ManifestPut:    {access.Push, (*Handler).putManifest},
-	route.ManifestDelete: {access.Delete, (*Handler).deleteManifest},
+	route.TagsList:       {access.Pull, (*Handler).tags, false},
+	route.Referrers:      {access.Pull, (*Handler).referrers, false},
+	route.BlobHead:       {access.Pull, (*Handler).getBlob, false},
+	route.BlobGet:        {access.Pull, (*Handler).getBlob, false},
+	route.BlobDelete:     {access.Delete, (*Handler).deleteBlob, false},
+	route.UploadStart:    {access.Push, (*Handler).startUpload, true},
+	route.UploadStatus:   {access.Push, (*Handler).uploadStatus, false},
+	route.UploadChunk:    {access.Push, (*Handler).uploadChunk, true},
+	route.UploadFinish:   {access.Push, (*Handler).finishUpload, true},
+	route.UploadCancel:   {access.Push, (*Handler).cancelUpload, false},
+	route.ManifestHead:   {access.Pull, (*Handler).getManifest, false},
+	route.ManifestGet:    {access.Pull, (*Handler).getManifest, false},
+	route.ManifestPut:    {access.Push, (*Handler).putManifest, true},
+	route.ManifestDelete: {access.Delete, (*Handler).deleteManifest, false},
 }
 
 // neededScope is what a client has to ask the token endpoint for to make the

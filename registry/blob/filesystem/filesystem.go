@@ -149,6 +149,19 @@ func (s *Store) Usage() (Usage, error) {
 	return Usage{Free: int64(stat.Bavail * size), Total: int64(stat.Blocks * size)}, nil
 }
 
+// reserve is the room of a file system of total bytes that is left to the
+// catalog, so that a full disk can still record what is deleted, and start again.
+func reserve(total int64) int64 { return min(64<<20, total/8) }
+
+// Room returns blob.ErrNoSpace when nothing more should be stored.
+func (s *Store) Room() error {
+	usage, err := s.Usage()
+	if err == nil && usage.Free < reserve(usage.Total) {
+		err = fmt.Errorf("%w: the last %d bytes are kept for the catalog", blob.ErrNoSpace, reserve(usage.Total))
+	}
+	return err
+}
+
 const (
 	epochDigits  = 16
 	randomDigits = 32

@@ -113,7 +113,7 @@ func TestAFullDiskRefusesAndKeepsWhatItHad(t *testing.T) {
 	if err := s.Delete(t.Context(), committed.Key); err != nil {
 		t.Fatal(err)
 	}
-	mustStore(t, s, blobtest.Content(4, 500<<10))
+	mustStore(t, s, blobtest.Content(4, 400<<10))
 }
 
 func TestTheWriterLeavesNothingOnAFullDisk(t *testing.T) {

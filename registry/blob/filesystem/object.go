@@ -56,7 +56,7 @@ func (s *Store) Append(ctx context.Context, p blob.Partial, r io.Reader) (blob.P
 	if err != nil {
 		return p, err
 	}
-	next, readErr, err := appendTo(file, p, r)
+	next, readErr, err := appendTo(file, p, r, s.Room)
 	if err != nil {
 		// The catalog never hears of these bytes; on a full disk they would be in
 		// the way until the upload ends. Synced, because Commit trusts the size.
@@ -105,11 +105,14 @@ func (s *Store) openToWrite(p blob.Partial) (*os.File, *os.Root, error) {
 	return file, directory, nil
 }
 
-// appendTo writes r behind p.Size and makes the bytes durable. It tells r's error
-// from the file's.
-func appendTo(file *os.File, p blob.Partial, r io.Reader) (next blob.Partial, readErr, err error) {
-	out := &sink{file: file, offset: p.Size, flushed: p.Size}
+// appendTo writes r behind p.Size and makes the bytes durable, as long as there is
+// room. It tells r's error from the file's.
+func appendTo(file *os.File, p blob.Partial, r io.Reader, room func() error) (next blob.Partial, readErr, err error) {
+	out := &sink{file: file, offset: p.Size, flushed: p.Size, room: room}
 	readErr = out.take(r)
+	if out.err == nil {
+		out.err = room()
+	}
 	if out.err != nil {
 		return p, nil, fmt.Errorf("write: %w", out.err)
 	}
@@ -126,6 +129,7 @@ func appendTo(file *os.File, p blob.Partial, r io.Reader) (next blob.Partial, re
 type sink struct {
 	file            *os.File
 	offset, flushed int64
+	room            func() error
 	err             error
 }
 
@@ -154,8 +158,9 @@ func (s *sink) Write(p []byte) (int, error) {
 	if pending := s.offset - s.flushed; pending >= flushSize {
 		startWriteback(s.file, s.flushed, pending)
 		s.flushed = s.offset
+		s.err = s.room()
 	}
-	return n, nil
+	return n, s.err
 }
 
 // Commit implements blob.Store. Append has made the bytes durable; what is left
