@@ -391,6 +391,35 @@ func TestReferrersFollowTheSubject(t *testing.T) {
 	}
 }
 
+func TestReferrersWithLongAnnotationsComeInPages(t *testing.T) {
+	_, c := start(t)
+	config, layer := c.pushBlob(name, []byte("{}")), c.pushBlob(name, []byte("layer"))
+	subject := ref.SHA256.FromBytes([]byte("subject"))
+	const count = 4
+	for i := range count {
+		m := image(config, layer, fmt.Sprintf(`,"subject":{"mediaType":%q,"digest":%q,"size":1},"annotations":{"x":"%d%s"}`,
+			manifest.OCIManifest, subject, i, strings.Repeat("x", 3<<20)))
+		c.putManifest(name, string(ref.SHA256.FromBytes(m)), m).want(t, http.StatusCreated)
+	}
+	seen := map[string]bool{}
+	path := "/v2/" + name + "/referrers/" + string(subject)
+	for pages := 0; path != "" && pages <= count; pages++ {
+		a := c.do("GET", path, nil).want(t, http.StatusOK)
+		var document struct{ Manifests []struct{ Digest string } }
+		if err := json.Unmarshal(a.body, &document); err != nil || len(document.Manifests) != 1 {
+			t.Fatalf("page %d has %d entries (%v), want 1", pages, len(document.Manifests), err)
+		}
+		seen[document.Manifests[0].Digest] = true
+		path = ""
+		if link := next.FindStringSubmatch(a.Header.Get("Link")); link != nil {
+			path = link[1]
+		}
+	}
+	if len(seen) != count || path != "" {
+		t.Errorf("%d of %d referrers are listed; next page %q", len(seen), count, path)
+	}
+}
+
 func TestTheCatalogShowsWhatTheActorMayPull(t *testing.T) {
 	_, c := start(t)
 	for _, repository := range []string{"octo-app", "octo-internal", "octo-public"} {

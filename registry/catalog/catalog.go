@@ -163,6 +163,10 @@ type Manifests interface {
 	DeleteTag(ctx context.Context, name ref.Name, tag ref.Tag) error
 }
 
+// ReferrersSize is about how many bytes of annotations one listing of referrers
+// returns.
+const ReferrersSize = 4 << 20
+
 // Listings are range scans in byte order: at most limit entries behind last.
 type Listings interface {
 	// Tags returns ErrNameUnknown for a name without content.
@@ -170,6 +174,8 @@ type Listings interface {
 	// Names with at least one manifest.
 	Names(ctx context.Context, last string, limit int) ([]ref.Name, error)
 	// Referrers of a subject by digest, of one artifact type unless it is empty.
+	// The list ends early with the entry that brings its annotations, written as
+	// JSON, to more than ReferrersSize, but not before the second.
 	Referrers(ctx context.Context, name ref.Name, subject ref.Digest, artifactType string, last ref.Digest, limit int) ([]Descriptor, error)
 }
 

@@ -103,12 +103,15 @@ func Parse(content []byte, contentType string) (Manifest, error) {
 			return Manifest{}, err
 		}
 	}
+	if !isIndex(mediaType) && m.ArtifactType == "" {
+		m.ArtifactType = d.Config.MediaType
+	}
+	if len(m.ArtifactType) > maxArtifactType {
+		return Manifest{}, fmt.Errorf("the artifact type %.40q… has %d characters, at most %d are allowed", m.ArtifactType, len(m.ArtifactType), maxArtifactType)
+	}
 	if isIndex(mediaType) {
 		m.Manifests, err = digests("manifests", d.Manifests)
 		return m, err
-	}
-	if m.ArtifactType == "" {
-		m.ArtifactType = d.Config.MediaType
 	}
 	config, err := d.Config.check("config")
 	if err != nil {

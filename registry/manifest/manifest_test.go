@@ -90,6 +90,15 @@ func TestParseReads(t *testing.T) {
 	}
 }
 
+// manyKeys are n keys of an object with their values.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `%s"%d":""`, map[bool]string{true: ","}[i > 0], i)
+	}
+	return b.String()
+}
+
 func TestParseRefuses(t *testing.T) {
 	tests := []struct{ name, content, contentType, want string }{
 		{"nothing", "", manifest.OCIManifest, "ends before"},
@@ -99,6 +108,10 @@ func TestParseRefuses(t *testing.T) {
 		{"a key twice", image(`,"layers":[]`), manifest.OCIManifest, "layers stands there twice"},
 		{"a key twice, once escaped", image(`,"\u006cayers":[]`), manifest.OCIManifest, "layers stands there twice"},
 		{"a key in another case", image(`,"Layers":[]`), manifest.OCIManifest, `Layers must be written "layers"`},
+		{"a key in a case of its own", image(`,"layerſ":[]`), manifest.OCIManifest, `must be written "layers"`},
+		{"a long artifact type", image(`,"artifactType":"a/` + strings.Repeat("b", 254) + `"`), manifest.OCIManifest, "256 characters"},
+		{"more descriptors than fit", strings.Replace(image(""), `"layers":[`, `"layers":[`+strings.Repeat("{},", 40_000), 1), manifest.OCIManifest, "layers has more than 40000 items"},
+		{"more annotations than can be listed", image(`,"annotations":{` + manyKeys(40_001) + `}`), manifest.OCIManifest, "annotations has more than 40000 keys"},
 		{"a nested key in another case", strings.Replace(image(""), `"digest"`, `"Digest"`, 1), manifest.OCIManifest, `config.Digest must be written "digest"`},
 		{"deep nesting", image(`,"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)), manifest.OCIManifest, "nested deeper"},
 		{"schema 1", `{"schemaVersion":1,"fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+json", "schemaVersion 1"},

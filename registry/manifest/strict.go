@@ -5,18 +5,28 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // maxDepth bounds the nesting of a manifest. The deepest field of the
 // specification is annotations of a descriptor in an array: four levels.
 const maxDepth = 32
 
-// fields are the names that Parse reads, by their lower-case form. A decoder
+// maxItems bounds one array and one object. A manifest of MaxSize has no room for
+// more descriptors; smaller items would take many times their length in memory.
+const maxItems = 40_000
+
+// maxArtifactType is the length of a media type in characters: two names of 127
+// (RFC 6838, section 4.2) and a slash.
+const maxArtifactType = 255
+
+// fields are the names that Parse reads, by their folded form. A decoder
 // that ignores case would take another spelling for the same field, so two
 // programs could see two different manifests in one digest: refused.
 var fields = func() map[string]string {
@@ -25,14 +35,26 @@ var fields = func() map[string]string {
 		"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
 		"annotations", "digest", "size", "urls", "platform", "data", "fsLayers", "blobs",
 	} {
-		m[strings.ToLower(name)] = name
+		m[fold(name)] = name
 	}
 	return m
 }()
 
+// fold writes every letter as the least of those that differ from it by case
+// alone, as decoders that ignore case see it: "ſ" is one of "s", but lower case.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for c := unicode.SimpleFold(r); c != r; c = unicode.SimpleFold(c) {
+			least = min(least, c)
+		}
+		return least
+	}, s)
+}
+
 // checkStrict refuses what decoders may read differently: duplicate keys, keys
 // that differ from a field of the specification by case alone, deep nesting,
-// and anything behind the first value.
+// anything behind the first value, and what would take too much memory to decode.
 func checkStrict(content []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(content))
 	dec.UseNumber()
@@ -71,8 +93,11 @@ func checkValue(dec *json.Decoder, path string, depth int, freeKeys bool) error 
 				return fmt.Errorf("%s stands there twice", join(path, key))
 			}
 			seen[key] = struct{}{}
+			if len(seen) > maxItems {
+				return fmt.Errorf("%s has more than %d keys", cmp.Or(path, "the manifest"), maxItems)
+			}
 			if !freeKeys {
-				if field, known := fields[strings.ToLower(key)]; known && field != key {
+				if field, known := fields[fold(key)]; known && field != key {
 					return fmt.Errorf("%s must be written %q", join(path, key), field)
 				}
 			}
@@ -84,6 +109,9 @@ func checkValue(dec *json.Decoder, path string, depth int, freeKeys bool) error 
 		return err
 	case json.Delim('['):
 		for i := 0; dec.More(); i++ {
+			if i == maxItems {
+				return fmt.Errorf("%s has more than %d items", cmp.Or(path, "the manifest"), maxItems)
+			}
 			if err := checkValue(dec, path, depth+1, freeKeys); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/manifest"
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
@@ -17,9 +18,8 @@ import (
 const (
 	// pageEntries bounds a page that the client sets no limit for.
 	pageEntries = route.MaxLimit
-	// referrerEntries and referrerBytes bound a page of referrers.
+	// referrerEntries and catalog.ReferrersSize bound a page of referrers.
 	referrerEntries = 1000
-	referrerBytes   = 4 << 20
 	// minScan and maxScan are how many names a catalog request reads at a time:
 	// few where it has just jumped over hidden ones, more while it sees what it
 	// reads.
@@ -161,7 +161,9 @@ func (h *Handler) referrers(x *exchange) error {
 		if err != nil {
 			return err
 		}
-		if i == limit || i > 0 && size+len(entry) > referrerBytes {
+		// This is true of the last entry at least, when the catalog's list ended
+		// early by its size.
+		if i == limit || i > 0 && size+len(entry) > catalog.ReferrersSize {
 			// Without an entry, n was 0: there is nothing to go on behind.
 			if i > 0 {
 				linkNext(x, route.ReferrersPath(x.req.Name, x.req.Digest, x.req.ArtifactType, found[i-1].Digest, x.req.Limit))

@@ -496,3 +496,25 @@ func testReferrers(t *testing.T, open Open) {
 	f.must(f.DeleteManifest(t.Context(), app, all[0].Digest))
 	f.same(list(app, subject.Digest, "", "", 100), all[1:])
 }
+
+func testLargeReferrers(t *testing.T, open Open) {
+	f := newFixture(t, open)
+	subject := index("subject")
+	for i := range 5 {
+		m := image(fmt.Sprint("referrer ", i))
+		m.Subject = subject.Digest
+		m.Annotations = map[string]string{"x": strings.Repeat("x", catalog.ReferrersSize*2/3)}
+		f.putManifest(app, m)
+	}
+	last := ref.Digest("")
+	for page, want := range []int{2, 2, 1, 0} {
+		got, err := f.Referrers(t.Context(), app, subject.Digest, "", last, 100)
+		f.must(err)
+		if len(got) != want {
+			t.Fatalf("page %d has %d entries, want %d", page, len(got), want)
+		}
+		if want > 0 {
+			last = got[want-1].Digest
+		}
+	}
+}

@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open) {
 		{"Manifests", testManifests},
 		{"Listings", testListings},
 		{"Referrers", testReferrers},
+		{"LargeReferrers", testLargeReferrers},
 		{"Review", testReview},
 		{"Purge", testPurge},
 		{"Epochs", testEpochs},

@@ -5,6 +5,7 @@ package sql
 
 import (
 	"context"
+	"errors"
 
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/ref"
@@ -58,14 +59,24 @@ func (s *Store) Referrers(ctx context.Context, name ref.Name, subject ref.Digest
 		query = sqlReferrersOfType
 		args = []any{name, subject, last, artifactType, atLeast(limit, 0)}
 	}
+	size := 0
 	err := s.read(ctx, func(t tx) error {
 		return t.query(query, func(r row) error {
 			d, err := descriptor(r)
+			if err != nil {
+				return err
+			}
 			referrers = append(referrers, d)
-			return err
+			if size += len(r.text(4)); size > catalog.ReferrersSize && len(referrers) > 1 {
+				return errEnough
+			}
+			return nil
 		}, args...)
 	})
-	return referrers, err
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return referrers, nil
 }
 
 // subject <> ” is what lets the index serve these.
