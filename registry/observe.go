@@ -55,18 +55,6 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// countingBody counts what is received.
-type countingBody struct {
-	io.ReadCloser
-	n int64
-}
-
-func (b *countingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
-	return n, err
-}
-
 // observe gives every request an id, counts it, logs it, and turns a panic into
 // a 500 for that request alone. Reads that succeed are logged at verbosity 1.
 func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
@@ -74,8 +62,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 		start := time.Now()
 		record := &oci.Record{RequestID: newRequestID()}
 		out := &response{ResponseWriter: w}
-		body := &countingBody{ReadCloser: r.Body}
-		r.Body = body
+		body := watchBody(w, r, idleTimeout, time.Now)
 		out.Header().Set("X-Request-Id", record.RequestID)
 		m.inFlight.Inc()
 		defer m.inFlight.Dec()
@@ -90,7 +77,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 				}
 			}
 			took := time.Since(start)
-			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.n, out.sent)
+			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.received, out.sent)
 			level := 0
 			if out.status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 				level = 1
@@ -98,7 +85,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 			if log := log.V(level); log.Enabled() {
 				log.Info("Request", "request", record.RequestID, "method", r.Method, "route", record.Kind.String(),
 					"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
-					"status", out.status, "code", record.Code, "reason", record.Message, "received", body.n, "sent", out.sent,
+					"status", out.status, "code", record.Code, "reason", record.Message, "received", body.received, "sent", out.sent,
 					"duration", took.String(), "remote", r.RemoteAddr, "client", truncate(r.UserAgent(), 200))
 			}
 		}()

@@ -1,0 +1,56 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// body counts what is received of a request, and gives up a client that stays
+// silent for longer than patience. However slow it is, a client that goes on
+// sending may finish.
+type body struct {
+	io.ReadCloser
+	received   int64
+	connection *http.ResponseController
+	patience   time.Duration
+	now        func() time.Time
+	// extended is when the deadline was set last.
+	extended time.Time
+}
+
+// watchBody replaces the request's body. Patience begins now: a body that no
+// handler reads, the server itself reads, to use the connection again.
+func watchBody(w http.ResponseWriter, r *http.Request, patience time.Duration, now func() time.Time) *body {
+	b := &body{ReadCloser: r.Body, patience: patience, now: now}
+	if r.ContentLength != 0 {
+		b.connection = http.NewResponseController(w)
+		b.extend()
+	}
+	r.Body = b
+	return b
+}
+
+// Read implements io.Reader. Behind the body's end there is no deadline: what a
+// handler then does takes its time.
+func (b *body) Read(p []byte) (int, error) {
+	if b.connection != nil && b.now().Sub(b.extended) > b.patience/8 {
+		b.extend()
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.received += int64(n)
+	if err == io.EOF && b.connection != nil {
+		// Without deadlines (in a test) there is nothing to end.
+		_ = b.connection.SetReadDeadline(time.Time{})
+		b.connection = nil
+	}
+	return n, err
+}
+
+func (b *body) extend() {
+	b.extended = b.now()
+	_ = b.connection.SetReadDeadline(b.extended.Add(b.patience))
+}
