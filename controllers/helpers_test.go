@@ -210,12 +210,12 @@ func gone(ctx context.Context, object client.Object) {
 // seconds, and returns the end of the audit log.
 func settled(namespace string) int64 {
 	GinkgoHelper()
-	since := audit.end()
+	var since int64
 	Eventually(func() []string {
-		writes := audit.writes(since, namespace)
 		since = audit.end()
-		return writes
-	}).WithPolling(2*time.Second).Should(BeEmpty(), "the manager goes on writing")
+		time.Sleep(2 * time.Second)
+		return audit.writes(since, namespace)
+	}).Should(BeEmpty(), "the manager goes on writing")
 	return since
 }
 

@@ -204,15 +204,17 @@ func (r *instanceReconciler) credential(ctx context.Context, token *v1alpha1.Pac
 	if token.Spec.Secret == nil {
 		return r.sources.value(ctx, token)
 	}
-	var secret corev1.Secret
-	err := r.cached.Get(ctx, types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.Secret.Name}, &secret)
-	if err != nil {
-		return nil, client.IgnoreNotFound(err)
-	}
-	if !tokenClaim(token).holds(&secret) {
+	// A Secret that lost its labels still holds the value until they are back, and is
+	// not in the cache.
+	secret, err := find[corev1.Secret](ctx, r.writer, tokenClaim(token), "Secret",
+		types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.Secret.Name})
+	if isForeign(err) {
 		return nil, nil
 	}
-	record, ok := recordOf(token, &secret)
+	if err != nil {
+		return nil, err
+	}
+	record, ok := recordOf(token, secret)
 	if !ok {
 		return nil, nil
 	}

@@ -118,9 +118,9 @@ func grantManagerRole(ctx context.Context) {
 	})).To(Succeed())
 }
 
-// startManager runs a manager as the product does, until the returned function is
-// called.
-func startManager() (stop func()) {
+// startManager runs a manager as the product does, for the given namespaces or all
+// for none, until the returned function is called.
+func startManager(namespaces ...string) (stop func()) {
 	GinkgoHelper()
 	again := true
 	options := ctrl.Options{
@@ -129,11 +129,11 @@ func startManager() (stop func()) {
 	}
 	// One process runs one manager after the other.
 	options.Controller.SkipNameValidation = &again
-	Expect(controllers.ConfigureCaches(&options, nil)).To(Succeed())
+	Expect(controllers.ConfigureCaches(&options, namespaces)).To(Succeed())
 	mgr, err := ctrl.NewManager(managerConfig, options)
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
-	Expect(controllers.Setup(ctx, mgr, nil, controllers.Options{
+	Expect(controllers.Setup(ctx, mgr, namespaces, controllers.Options{
 		RegistryImage: "packages-operator:test",
 		Version:       "test",
 		Pods:          node,

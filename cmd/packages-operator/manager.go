@@ -59,7 +59,7 @@ the registry's pods.`,
 func (o *managerOptions) addFlags(flags *pflag.FlagSet) {
 	o.log.addFlags(flags)
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "path of a kubeconfig file; without it the manager expects to run in a pod")
-	flags.StringSliceVar(&o.namespaces, "namespaces", nil, "the namespaces to serve, separated by commas; all if empty")
+	flags.StringSliceVar(&o.namespaces, "namespaces", nil, "the namespaces to serve, separated by commas; all if empty. Hosts are compared among these only")
 	flags.StringVar(&o.registryImage, "registry-image", os.Getenv("REGISTRY_IMAGE"),
 		"the image of the registry's pods, usually the manager's own; the default is the environment variable REGISTRY_IMAGE")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several managers act at a time, by a Lease")
@@ -82,6 +82,9 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// The API server's priority and fairness decides, and not client-go's five
+	// requests a second.
+	cluster.QPS = -1
 	finder, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("reaching the cluster: %w", err)
