@@ -7,12 +7,14 @@
 package oci
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -210,7 +212,11 @@ func (h *Handler) checkHost(x *exchange) error {
 // hostname is a Host header without its port, as the policy writes names: in
 // lower case.
 func hostname(hostport string) string {
-	if host, _, err := net.SplitHostPort(hostport); err == nil {
+	if host, port, err := net.SplitHostPort(hostport); err == nil {
+		// A port that is none could make another host of it in a URL.
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil && port != "" {
+			return ""
+		}
 		hostport = host
 	}
 	return strings.ToLower(hostport)
@@ -271,17 +277,25 @@ func (h *Handler) version(x *exchange) error {
 func (h *Handler) refuse(x *exchange, err error) {
 	answer := answerFor(err)
 	if answer == nil {
-		if x.r.Context().Err() != nil {
+		if errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
 			answer = errcode.New(statusClientClosed, errcode.Unknown, "the client went away")
 		} else {
 			h.Log.Error(err, "Request failed", "method", x.r.Method, "path", x.r.URL.Path, "request", recordOf(x.r.Context()).RequestID)
 			answer = errcode.New(http.StatusInternalServerError, errcode.Unknown, "the registry failed to do this; its log tells why under request "+recordOf(x.r.Context()).RequestID)
 		}
 	}
+	short := *answer
+	if len(short.Message) > maxMessage {
+		short.Message = strings.ToValidUTF8(short.Message[:maxMessage], "") + "…"
+	}
 	record := recordOf(x.r.Context())
-	record.Code, record.Message = string(answer.Code), answer.Message
-	writeError(x, answer)
+	record.Code, record.Message = string(short.Code), short.Message
+	writeError(x, &short)
 }
+
+// maxMessage bounds in bytes what an answer, and the log, says about a refusal: a
+// manifest may lack thousands of blobs.
+const maxMessage = 2 << 10
 
 // statusClientClosed is what access logs write for a request whose client left.
 const statusClientClosed = 499
@@ -303,7 +317,7 @@ func answerFor(err error) *errcode.Error {
 		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the request's body is too large")
 	case errors.Is(err, catalog.ErrNameUnknown):
 		return errcode.New(http.StatusNotFound, errcode.NameUnknown, "nothing has been pushed to this name yet")
-	case errors.Is(err, catalog.ErrBlobUnknown), errors.Is(err, blob.ErrNotFound):
+	case errors.Is(err, catalog.ErrBlobUnknown):
 		return errcode.New(http.StatusNotFound, errcode.BlobUnknown, "this name has no such blob")
 	case errors.Is(err, catalog.ErrBlobInUse):
 		return errcode.New(http.StatusConflict, errcode.Denied, "a manifest of this name refers to the blob; delete the manifest first")

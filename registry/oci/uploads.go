@@ -92,9 +92,11 @@ func (h *Handler) newUploadID() (string, error) {
 	return hex.EncodeToString(id[:]), nil
 }
 
-// putBlob takes a blob in the POST itself.
+// putBlob takes a blob in the POST itself. What was received whole is kept, whether
+// the client waits for the answer or not: a catalog that were asked to stop would
+// leave the object to nobody.
 func (h *Handler) putBlob(x *exchange) error {
-	ctx := x.r.Context()
+	ctx := context.WithoutCancel(x.r.Context())
 	finished, created, err := h.complete(ctx, x, blob.Progress{Algorithm: x.req.Digest.Algorithm()})
 	if err != nil {
 		h.discard(ctx, created)
@@ -116,7 +118,16 @@ func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress)
 		return finished, created, body.explain(err)
 	}
 	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
-	return finished, created, err
+	return finished, created, uploadError(err)
+}
+
+// uploadError says of an object that is gone that its upload is: it expired
+// meanwhile.
+func uploadError(err error) error {
+	if errors.Is(err, blob.ErrNotFound) {
+		return fmt.Errorf("%w: %w", catalog.ErrUploadUnknown, err)
+	}
+	return err
 }
 
 // recorded ends a request whose blob was brought to the catalog.
@@ -152,7 +163,7 @@ func (b *requestBody) explain(err error) error {
 	if b.err != nil && errors.Is(err, b.err) {
 		return errcode.New(http.StatusBadRequest, errcode.BlobUploadInvalid, "the connection ended before the whole body arrived")
 	}
-	return err
+	return uploadError(err)
 }
 
 // discard removes an object that nobody needs. What fails here is left to

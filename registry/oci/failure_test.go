@@ -1,0 +1,196 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package oci_test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+
+	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+	"github.com/packages-operator/packages-operator/registry/oci"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/ref"
+	"github.com/packages-operator/packages-operator/registry/registrytest"
+)
+
+const (
+	failureValue = "octocat-0123456789-0123456789-0123456789"
+	failureName  = "octocat/octo-app/image"
+)
+
+// impatient is a catalog whose client leaves while it stores a blob.
+type impatient struct {
+	catalog.Store
+	leave context.CancelFunc
+}
+
+func (i *impatient) PutBlob(ctx context.Context, name ref.Name, b catalog.Blob) (string, error) {
+	if i.leave != nil {
+		i.leave()
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	return i.Store.PutBlob(ctx, name, b)
+}
+
+// newHandler serves a repository of octocat from dir.
+func newHandler(t *testing.T, dir string) (*oci.Handler, *impatient) {
+	t.Helper()
+	blobs, err := filesystem.Open(dir, filesystem.Options{InstanceUID: "uid"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = blobs.Close() })
+	store, err := sql.Open(t.Context(), sql.Options{
+		Path: filepath.Join(dir, "catalog.db"), InstanceUID: "uid", GracePeriod: time.Hour, DeleteDelay: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	blobs.StartEpoch(store.Epoch())
+	p := registrytest.Policy()
+	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private}}
+	p.Credentials = []policy.Credential{registrytest.Credential(failureValue, "octocat", policy.ScopeWrite)}
+	snapshot, err := policy.NewSnapshot(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := &policy.Live{}
+	live.Publish(snapshot)
+	keys, err := access.NewKeys(map[string][]byte{"1": bytes.Repeat([]byte("k"), access.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &impatient{Store: store}
+	return oci.New(oci.Options{
+		Policy: live, Access: access.New(keys, time.Now), Catalog: c, Blobs: blobs,
+		Room: blobs.Room, Log: testr.New(t), MaxLayerSize: 1 << 20, Loopback: true,
+	}), c
+}
+
+func request(method, path string, body []byte) *http.Request {
+	r := httptest.NewRequest(method, "http://localhost"+path, bytes.NewReader(body))
+	r.SetBasicAuth("octocat", failureValue)
+	return r
+}
+
+// objectsIn are the paths of the objects in a data directory.
+func objectsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	var paths []string
+	err := filepath.WalkDir(filepath.Join(dir, "objects"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+func TestABlobWhoseClientLeavesIsKept(t *testing.T) {
+	dir := t.TempDir()
+	h, c := newHandler(t, dir)
+	content := bytes.Repeat([]byte("x"), 100_000)
+	digest := ref.SHA256.FromBytes(content)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.leave = cancel
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("POST", "/v2/"+failureName+"/blobs/uploads/?digest="+string(digest), content).WithContext(ctx))
+	if w.Code != http.StatusCreated || len(objectsIn(t, dir)) != 1 {
+		t.Fatalf("status %d, %d objects: %s", w.Code, len(objectsIn(t, dir)), w.Body)
+	}
+	if _, err := c.Blob(t.Context(), failureName, digest); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABlobWithoutItsObjectIsAFailureOfTheRegistry(t *testing.T) {
+	dir := t.TempDir()
+	h, _ := newHandler(t, dir)
+	content := bytes.Repeat([]byte("x"), 100_000)
+	digest := ref.SHA256.FromBytes(content)
+	h.ServeHTTP(httptest.NewRecorder(), request("POST", "/v2/"+failureName+"/blobs/uploads/?digest="+string(digest), content))
+	for _, path := range objectsIn(t, dir) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, request(method, "/v2/"+failureName+"/blobs/"+string(digest), nil))
+		if w.Code != http.StatusInternalServerError {
+			t.Errorf("%s: status %d", method, w.Code)
+		}
+	}
+}
+
+func TestAnUploadWithoutItsObjectIsUnknown(t *testing.T) {
+	dir := t.TempDir()
+	h, _ := newHandler(t, dir)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("POST", "/v2/"+failureName+"/blobs/uploads/", nil))
+	location := w.Header().Get("Location")
+	h.ServeHTTP(httptest.NewRecorder(), request("PATCH", location, make([]byte, 100_000)))
+	for _, path := range objectsIn(t, dir) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for method, path := range map[string]string{"PATCH": location, "PUT": location + "?digest=" + string(ref.SHA256.FromBytes(make([]byte, 100_000)))} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, request(method, path, []byte{}))
+		if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "BLOB_UPLOAD_UNKNOWN") {
+			t.Errorf("%s: status %d: %s", method, w.Code, w.Body)
+		}
+	}
+}
+
+func TestRefusalsStayShort(t *testing.T) {
+	h, _ := newHandler(t, t.TempDir())
+	const descriptor = `{"mediaType":"application/x","digest":"%","size":1}`
+	var layers []string
+	for i := range 1000 {
+		layers = append(layers, strings.Replace(descriptor, "%", string(ref.SHA256.FromBytes([]byte{byte(i), byte(i >> 8)})), 1))
+	}
+	content := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":` + layers[0] + `,"layers":[` + strings.Join(layers, ",") + `]}`
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("PUT", "/v2/"+failureName+"/manifests/1", []byte(content)))
+	if w.Code != http.StatusNotFound || w.Body.Len() > 3000 || !strings.Contains(w.Body.String(), "MANIFEST_BLOB_UNKNOWN") {
+		t.Errorf("status %d, %d bytes: %.200s", w.Code, w.Body.Len(), w.Body)
+	}
+}
+
+func TestAPortThatIsNoneSelectsNothing(t *testing.T) {
+	h, _ := newHandler(t, t.TempDir())
+	for host, want := range map[string]int{
+		"127.0.0.1:5000": http.StatusOK, "localhost": http.StatusOK, "[::1]:80": http.StatusOK, "localhost:": http.StatusOK,
+		"127.0.0.1:x@elsewhere.example": http.StatusNotFound, "127.0.0.1:99999": http.StatusNotFound, "": http.StatusNotFound,
+	} {
+		r := request("GET", "/v2/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("host %q: status %d, want %d", host, w.Code, want)
+		}
+	}
+}
