@@ -8,11 +8,16 @@ import (
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 const (
 	// bufferSize is how much is read, hashed and written at a time.
 	bufferSize = 1 << 20
+	// smallBufferSize takes its place in all but the first spaciousStreams, so that
+	// memory does not grow by megabytes with every client.
+	smallBufferSize = 64 << 10
+	spaciousStreams = 32
 	// buffersInFlight bounds how far hashing may lag behind writing. A client that
 	// is slower than both holds one.
 	buffersInFlight = 2
@@ -44,6 +49,10 @@ var (
 	// fits from content that does not.
 	headBuffers   = newPool(InlineLimit + 1)
 	streamBuffers = newPool(bufferSize)
+	smallBuffers  = newPool(smallBufferSize)
+
+	// streams are the WriteTo under way.
+	streams atomic.Int64
 )
 
 // fill reads until p is full, r ends or r fails. It differs from io.ReadFull in
@@ -106,6 +115,11 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 
+	buffers := streamBuffers
+	if streams.Add(1) > spaciousStreams {
+		buffers = smallBuffers
+	}
+	defer streams.Add(-1)
 	// The channels hold all buffers there are, so that sending never blocks.
 	toHash := make(chan *buffer, buffersInFlight)
 	free := make(chan *buffer, buffersInFlight)
@@ -122,7 +136,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		close(toHash)
 		<-hashed
 		for range taken {
-			streamBuffers.release(<-free)
+			buffers.release(<-free)
 		}
 	}()
 
@@ -132,7 +146,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		case b = <-free:
 		default:
 			if taken < buffersInFlight {
-				b = streamBuffers.take()
+				b = buffers.take()
 				taken++
 			} else {
 				b = <-free

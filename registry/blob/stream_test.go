@@ -1,0 +1,49 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package blob
+
+import (
+	"crypto/sha256"
+	"io"
+	"sync"
+	"testing"
+)
+
+// stalled is a client that says how much it was asked for, and sends nothing until
+// it is released.
+type stalled struct {
+	asked    chan<- int
+	released <-chan struct{}
+}
+
+func (s stalled) Read(p []byte) (int, error) {
+	s.asked <- len(p)
+	<-s.released
+	return 0, io.EOF
+}
+
+func TestManyStreamsTakeSmallBuffers(t *testing.T) {
+	asked, released := make(chan int), make(chan struct{})
+	var running sync.WaitGroup
+	for i := range spaciousStreams + 10 {
+		running.Go(func() {
+			source := &hashingReader{r: stalled{asked, released}, h: sha256.New()}
+			if _, err := source.WriteTo(io.Discard); err != nil {
+				t.Error(err)
+			}
+		})
+		want := bufferSize
+		if i >= spaciousStreams {
+			want = smallBufferSize
+		}
+		if got := <-asked; got != want {
+			t.Errorf("stream %d reads into %d bytes, want %d", i, got, want)
+		}
+	}
+	close(released)
+	running.Wait()
+	if n := streams.Load(); n != 0 {
+		t.Errorf("%d streams are counted when all have ended", n)
+	}
+}
