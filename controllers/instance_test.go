@@ -161,19 +161,22 @@ var _ = Describe("A PackagesInstance", func() {
 		keys := get[corev1.Secret](ctx, namespace, "acme-packages-keys")
 		before := keys.Data
 		change(ctx, keys, func(s *corev1.Secret) { s.Labels = nil })
-		Eventually(func() map[string]string {
-			return get[corev1.Secret](ctx, namespace, "acme-packages-keys").Labels
-		}).Should(HaveKey(v1alpha1.LabelInstance))
-		Expect(get[corev1.Secret](ctx, namespace, "acme-packages-keys").Data).To(Equal(before))
+		Eventually(func(g Gomega) {
+			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(keys), keys)).To(Succeed())
+			g.Expect(keys.Labels).To(HaveKey(v1alpha1.LabelInstance))
+		}).Should(Succeed())
+		Expect(keys.Data).To(Equal(before))
 
 		change(ctx, keys, func(s *corev1.Secret) {
 			for id := range s.Data {
 				s.Data[id] = []byte("short")
 			}
 		})
-		Eventually(func() map[string][]byte {
-			return get[corev1.Secret](ctx, namespace, "acme-packages-keys").Data
-		}).Should(And(HaveLen(1), Not(Equal(before)), HaveEach(HaveLen(32))))
+		Eventually(func(g Gomega) {
+			again := &corev1.Secret{}
+			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(keys), again)).To(Succeed())
+			g.Expect(again.Data).To(And(HaveLen(1), Not(Equal(before)), HaveEach(HaveLen(32))))
+		}).Should(Succeed())
 	})
 
 	It("writes its status again when somebody wipes it", func(ctx SpecContext) {
