@@ -5,7 +5,9 @@ package oci_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -64,15 +66,8 @@ func newHandler(t *testing.T, dir string) (*oci.Handler, *impatient) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	blobs.StartEpoch(store.Epoch())
-	p := registrytest.Policy()
-	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private}}
-	p.Credentials = []policy.Credential{registrytest.Credential(failureValue, "octocat", policy.ScopeWrite)}
-	snapshot, err := policy.NewSnapshot(p)
-	if err != nil {
-		t.Fatal(err)
-	}
 	live := &policy.Live{}
-	live.Publish(snapshot)
+	publish(t, live, failurePolicy())
 	keys, err := access.NewKeys(map[string][]byte{"1": bytes.Repeat([]byte("k"), access.KeySize)})
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +77,23 @@ func newHandler(t *testing.T, dir string) (*oci.Handler, *impatient) {
 		Policy: live, Access: access.New(keys, time.Now), Catalog: c, Blobs: blobs,
 		Room: blobs.Room, Log: testr.New(t), MaxLayerSize: 1 << 20, Loopback: true,
 	}), c
+}
+
+// failurePolicy has one private repository, and its owner's token.
+func failurePolicy() policy.Policy {
+	p := registrytest.Policy()
+	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private}}
+	p.Credentials = []policy.Credential{registrytest.Credential(failureValue, "octocat", policy.ScopeWrite)}
+	return p
+}
+
+func publish(t *testing.T, live *policy.Live, p policy.Policy) {
+	t.Helper()
+	snapshot, err := policy.NewSnapshot(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live.Publish(snapshot)
 }
 
 func request(method, path string, body []byte) *http.Request {
@@ -120,6 +132,66 @@ func TestABlobWhoseClientLeavesIsKept(t *testing.T) {
 	}
 	if _, err := c.Blob(t.Context(), failureName, digest); err != nil {
 		t.Error(err)
+	}
+}
+
+// late is the end of a body, before which something happens.
+type late struct{ happens func() }
+
+func (l late) Read([]byte) (int, error) {
+	l.happens()
+	return 0, io.EOF
+}
+
+func TestWhatIsForbiddenWhileABodyArrivesIsNotStored(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 100_000)
+	digest := string(ref.SHA256.FromBytes(content))
+	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+	uploads := "/v2/" + failureName + "/blobs/uploads/"
+	changes := map[string]struct {
+		change func(*policy.Policy)
+		status int
+	}{
+		"read-only":            {func(p *policy.Policy) { p.Support = policy.SupportReadOnly }, http.StatusMethodNotAllowed},
+		"a deleted token":      {func(p *policy.Policy) { p.Credentials = nil }, http.StatusUnauthorized},
+		"a deleted repository": {func(p *policy.Policy) { p.Repositories = nil }, http.StatusNotFound},
+		"another change":       {func(p *policy.Policy) { p.AnonymousPull = policy.AnonymousPublic }, 0},
+	}
+	for what, c := range changes {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			h, _ := newHandler(t, dir)
+			begin := func() string {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, request("POST", uploads, nil))
+				return w.Header().Get("Location")
+			}
+			changed := failurePolicy()
+			c.change(&changed)
+			for _, push := range []struct {
+				method, path string
+				body         []byte
+				status       int
+			}{
+				{"POST", uploads + "?digest=" + digest, content, http.StatusCreated},
+				{"PATCH", begin(), content, http.StatusAccepted},
+				{"PUT", begin() + "?digest=" + digest, content, http.StatusCreated},
+				{"PUT", "/v2/" + failureName + "/manifests/1", manifest, http.StatusCreated},
+			} {
+				publish(t, h.Policy, failurePolicy())
+				r := request(push.method, push.path, nil)
+				r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(push.body), late{func() { publish(t, h.Policy, changed) }}))
+				r.ContentLength = int64(len(push.body))
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if want := cmp.Or(c.status, push.status); w.Code != want {
+					t.Errorf("%s %s: status %d, want %d: %s", push.method, push.path, w.Code, want, w.Body)
+				}
+			}
+			if found := objectsIn(t, dir); c.status != 0 && len(found) > 0 {
+				t.Errorf("stored even so: %v", found)
+			}
+		})
 	}
 }
 

@@ -156,6 +156,17 @@ func (h *Handler) dispatch(x *exchange) error {
 	return operation.handle(h, x)
 }
 
+// authorizeAgain follows a pushed body, which may have taken hours to arrive: what
+// the policy no longer allows now is not stored.
+func (h *Handler) authorizeAgain(x *exchange) error {
+	current := h.Policy.Load()
+	if current == x.policy {
+		return nil
+	}
+	x.policy = current
+	return h.decided(x, access.Authorize(current, x.actor, x.req.Name, access.Push), access.ScopeFor(x.req.Name, access.Push))
+}
+
 // operations are the requests that concern one name, the right that each needs
 // there, and whether it stores something.
 var operations = map[route.Kind]struct {

@@ -84,6 +84,9 @@ func (h *Handler) putManifest(x *exchange) error {
 		tags = append(tags, tag)
 	}
 	tags = append(tags, x.req.Tags...)
+	if err := h.authorizeAgain(x); err != nil {
+		return err
+	}
 	err = h.Catalog.PutManifest(x.r.Context(), x.req.Name, catalog.Manifest{
 		Digest:       digest,
 		MediaType:    parsed.MediaType,

@@ -118,6 +118,9 @@ func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress)
 		return finished, created, body.explain(err)
 	}
 	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
+	if err == nil {
+		err = h.authorizeAgain(x)
+	}
 	return finished, created, uploadError(err)
 }
 
@@ -248,7 +251,11 @@ func (h *Handler) uploadChunk(x *exchange) error {
 	body := &requestBody{Reader: x.r.Body}
 	progress, writeErr := h.writer.Append(ctx, blob.Progress(upload.Progress), body, h.MaxLayerSize)
 	if progress.Offset != upload.Offset || progress.Key != upload.Key {
-		if err := h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress)); err != nil {
+		err := h.authorizeAgain(x)
+		if err == nil {
+			err = h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress))
+		}
+		if err != nil {
 			if upload.Key == "" {
 				h.discard(ctx, progress.Key)
 			}
