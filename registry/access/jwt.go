@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// maxTokenLength bounds a bearer token, in bytes. IssueToken stays below it.
-const maxTokenLength = 8 << 10
+// maxTokenLength bounds a bearer token, in bytes. IssueToken stays below it: access
+// to maxScopes images takes 7 KiB of JSON, and a third more in base64.
+const maxTokenLength = 16 << 10
 
 // claims are the payload of a bearer token: those of RFC 7519, Docker's access
 // list, and cid, the credential that the token stands for (empty: nobody's).
