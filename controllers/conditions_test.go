@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,21 @@ func TestConditionsChangeOnlyWithTheConclusion(t *testing.T) {
 		if got := condition.LastTransitionTime.Unix(); got != want {
 			t.Errorf("%s changed at %d, want %d", condition.Type, got, want)
 		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for name, test := range map[string]struct{ message, want string }{
+		"short":             {"fine", "fine"},
+		"as long as may be": {strings.Repeat("a", maxNote), strings.Repeat("a", maxNote)},
+		"too long":          {strings.Repeat("a", maxNote+1), strings.Repeat("a", maxNote-3) + "…"},
+		"cut in a letter":   {strings.Repeat("a", maxNote-4) + "äää", strings.Repeat("a", maxNote-4) + "…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := shorten(test.message); got != test.want {
+				t.Errorf("got %q (%d bytes), want %q", got, len(got), test.want)
+			}
+		})
 	}
 }
 

@@ -171,8 +171,8 @@ func (s *instanceScope) storageFinding(err error) error {
 	switch {
 	case errors.As(err, &conflict):
 		f := stalled(v1alpha1.ReasonStorageConflict, fmt.Sprintf(
-			"the PersistentVolumeClaim %s belongs to somebody else, so it is left alone: delete it, or label it %s=%s if its data is this instance's",
-			name, v1alpha1.LabelInstance, s.instance.Name))
+			"the PersistentVolumeClaim %s belongs to somebody else, so it is left alone: delete it, or, if its data is to be this instance's, label it %s=%s and annotate it %s=UID with the UID of the instance that the data was made for",
+			name, v1alpha1.LabelInstance, s.instance.Name, desired.AnnotationDataUID))
 		f.again = stalledRetry
 		return f
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):

@@ -4,6 +4,8 @@
 package controllers
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +29,18 @@ func (r reporter) transition(object client.Object, before, after []metav1.Condit
 	if meta.IsStatusConditionTrue(after, v1alpha1.ConditionStalled) || now.Reason == v1alpha1.ReasonReconcileFailed {
 		eventType = corev1.EventTypeWarning
 	}
-	r.Eventf(object, nil, eventType, now.Reason, "Reconcile", "%s", now.Message)
+	r.Eventf(object, nil, eventType, now.Reason, "Reconcile", "%s", shorten(now.Message))
+}
+
+// maxNote is how long the API server lets the note of an event be, in bytes.
+const maxNote = 1024
+
+// shorten cuts what the condition says in full.
+func shorten(message string) string {
+	if len(message) <= maxNote {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxNote-len("…")], "") + "…"
 }
 
 // minted records that a token has a new value, which another was before if again.
