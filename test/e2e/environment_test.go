@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -55,10 +56,8 @@ type environment struct {
 // setUp makes the environment and registers its end. What a failed setUp leaves
 // is taken down as well.
 func setUp(ctx SpecContext) {
-	name := os.Getenv("E2E_CLUSTER_NAME")
-	if name == "" {
-		name = "e2e"
-	}
+	name := clusterName()
+	takeTurn(name)
 	cluster, err := localcluster.Open(name)
 	Expect(err).NotTo(HaveOccurred())
 	cluster.Log = GinkgoWriter
@@ -86,6 +85,13 @@ func setUp(ctx SpecContext) {
 	env.nodeIP = options.Address
 	env.kube = newKubeClient(cluster.Kubeconfig())
 
+	complete := false
+	DeferCleanup(func(ctx SpecContext) {
+		if !complete {
+			dump(ctx)
+		}
+	})
+
 	step("the remains of an earlier run")
 	clearRemains(ctx)
 
@@ -109,7 +115,30 @@ func setUp(ctx SpecContext) {
 		eventuallyReady(ctx, object)
 	}
 	eventuallyReachable(ctx, dockerHost(env.domain))
+	complete = true
 	step("ready")
+}
+
+// clusterName is the checkout's own unless somebody chooses: runs in two
+// checkouts do not meet, and what is left of a run that was killed is found by
+// the next.
+func clusterName() string {
+	if name := os.Getenv("E2E_CLUSTER_NAME"); name != "" {
+		return name
+	}
+	root, err := filepath.Abs(repositoryRoot)
+	Expect(err).NotTo(HaveOccurred())
+	sum := sha256.Sum256([]byte(root))
+	return "e2e-" + hex.EncodeToString(sum[:3])
+}
+
+// takeTurn fails if another run uses the cluster. The name of an abstract socket
+// is free again when its process ends, however that happens.
+func takeTurn(cluster string) {
+	GinkgoHelper()
+	turn, err := net.Listen("unix", "@packages-operator-"+cluster)
+	Expect(err).NotTo(HaveOccurred(), "another run of these tests uses the cluster %s; set E2E_CLUSTER_NAME to run beside it", cluster)
+	DeferCleanup(turn.Close)
 }
 
 // registryHosts are the hosts that the node and the Docker daemon know.

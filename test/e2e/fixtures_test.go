@@ -147,18 +147,16 @@ func (p place) login(ctx context.Context, user string, scopes []v1alpha1.Scope) 
 // readCredential reads the Secret of a token.
 func (p place) readCredential(ctx context.Context, secret string) credential {
 	GinkgoHelper()
-	object := &corev1.Secret{}
-	Expect(env.kube.Get(ctx, p.key(secret), object)).To(Succeed())
-	c := credential{string(object.Data["username"]), string(object.Data["password"])}
+	data := p.secretData(ctx, secret)
+	c := credential{string(data["username"]), string(data["password"])}
 	Expect(c.user).NotTo(BeEmpty())
 	Expect(c.password).To(HavePrefix("pkgt_"))
 	return c
 }
 
-// registryKey is the host that the Secret of a token says to log in to.
-func (p place) registryKey(ctx context.Context, secret string) string {
+func (p place) secretData(ctx context.Context, secret string) map[string][]byte {
 	GinkgoHelper()
 	object := &corev1.Secret{}
 	Expect(env.kube.Get(ctx, p.key(secret), object)).To(Succeed())
-	return string(object.Data["registry"])
+	return object.Data
 }

@@ -103,7 +103,7 @@ var _ = Describe("deletion", func() {
 
 		at.createInstance(ctx, v1alpha1.DeletionPolicyDelete)
 		eventuallyReady(ctx, &v1alpha1.PackagesRepository{ObjectMeta: metav1.ObjectMeta{Namespace: at.namespace, Name: "octocat-app"}})
-		p.refusedDocker(ctx, "not", "pull", image)
+		p.refusedDocker(ctx, "this name has no such manifest", "pull", image)
 		p.mustDocker(ctx, "push", image)
 		p.expectPull(ctx, image)
 		deleteNamespace(ctx, at.namespace)
@@ -129,7 +129,7 @@ var _ = Describe("deletion", func() {
 		Expect(env.kube.Delete(ctx, repository)).To(Succeed())
 		eventuallyGone(ctx, repository)
 		at.declareRepository(ctx, "hideaway", "app", v1alpha1.VisibilityPrivate)
-		p.refusedDocker(ctx, "not", "pull", image)
+		p.refusedDocker(ctx, "this name has no such manifest", "pull", image)
 	}, SpecTimeout(specTimeout))
 })
 

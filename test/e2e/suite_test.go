@@ -9,8 +9,8 @@
 // repositories and users of their own in it; those that take an instance down
 // make their own in a namespace of their own.
 //
-// Settings: E2E_CLUSTER_NAME, to run beside another run; E2E_KEEP=1, to keep the
-// cluster afterwards, for a look around or a faster next run.
+// Settings: E2E_CLUSTER_NAME, to run twice at a time in one checkout; E2E_KEEP=1, to
+// keep the cluster afterwards, for a look around or a faster next run.
 package e2e
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 )
@@ -87,7 +88,9 @@ var _ = Describe("an instance's switches", func() {
 		owner.mustDocker(ctx, "pull", bare+"/isolation/app/image:1")
 		owner.pushNew(ctx, bare+"/isolation/app/image:2")
 		// Its host is in the Secret, too, and the value stays.
-		Eventually(ctx, func() string { return at.registryKey(ctx, token.Spec.Secret.Name) }).Should(Equal(bare))
+		Eventually(ctx, func() []byte { return at.secretData(ctx, token.Spec.Secret.Name)["registry"] }).Should(BeEquivalentTo(bare))
+		Eventually(ctx, func() []byte { return at.secretData(ctx, "octo-app-pull")[corev1.DockerConfigJsonKey] }).
+			Should(And(ContainSubstring(`"%s"`, bare), Not(ContainSubstring(isolated))))
 		Expect(at.readCredential(ctx, token.Spec.Secret.Name)).To(Equal(c))
 		out, err := owner.docker(ctx, "pull", isolated+"/isolation/app/image:1")
 		Expect(err).To(HaveOccurred(), out)
