@@ -14,12 +14,14 @@ import (
 	"time"
 )
 
-// deadlines remembers how far a connection's read deadline is from now.
+// deadlines remembers how far a connection's deadline is from now.
 type deadlines struct {
 	http.ResponseWriter
 	now  time.Time
 	left []time.Duration
 }
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error { return d.SetReadDeadline(at) }
 
 func (d *deadlines) SetReadDeadline(at time.Time) error {
 	left := time.Duration(0)

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"runtime/debug"
@@ -20,48 +19,13 @@ import (
 	"github.com/packages-operator/packages-operator/registry/oci"
 )
 
-// response counts what is sent. It keeps ReadFrom and Unwrap, without which a
-// blob would be copied through user space instead of sent by the kernel.
-type response struct {
-	http.ResponseWriter
-	status int
-	sent   int64
-}
-
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *response) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *response) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
-	return n, err
-}
-
-func (w *response) ReadFrom(r io.Reader) (int64, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.sent += n
-	return n, err
-}
-
 // observe gives every request an id, counts it, logs it, and turns a panic into
 // a 500 for that request alone. Reads that succeed are logged at verbosity 1.
 func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		record := &oci.Record{RequestID: newRequestID()}
-		out := &response{ResponseWriter: w}
+		out := watchResponse(w, idleTimeout, time.Now)
 		body := watchBody(w, r, idleTimeout, time.Now)
 		out.Header().Set("X-Request-Id", record.RequestID)
 		m.inFlight.Inc()
