@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -65,13 +66,12 @@ type Source struct {
 	options   Options
 	api       api
 	publisher *policy.Publisher
+	keeper    *keeper
 
 	// The rest belongs to the goroutine of Run.
 
 	shards map[string]policy.Shard // by the object's name
 	reader policy.Reader
-	// saved is the revision of the last good policy in DataDir.
-	saved string
 	// away says that the API was not reached the last time.
 	away bool
 	// overdue fires when the parts have not belonged together for too long; nil
@@ -89,7 +89,10 @@ func New(options Options) (*Source, error) {
 		options:   options,
 		api:       reach,
 		publisher: policy.NewPublisher(options.Live, options.Now),
-		shards:    map[string]policy.Shard{},
+		keeper: newKeeper(func(shards []policy.Shard) error {
+			return policy.SaveLastGood(options.DataDir, shards)
+		}),
+		shards: map[string]policy.Shard{},
 	}, nil
 }
 
@@ -100,6 +103,9 @@ func (s *Source) Status() policy.Status { return s.publisher.Status() }
 // Run follows the objects until ctx ends. It returns nil then, and never before:
 // whatever is wrong with the API, it tries again.
 func (s *Source) Run(ctx context.Context) error {
+	var keeping sync.WaitGroup
+	keeping.Go(func() { s.keeper.run(ctx) })
+	defer keeping.Wait()
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		began := s.options.Now()
@@ -142,6 +148,8 @@ func (s *Source) follow(ctx context.Context) error {
 	defer watcher.Stop()
 	for {
 		select {
+		case err := <-s.keeper.failed:
+			s.options.Report(err)
 		case <-s.overdue:
 			s.overdue = nil
 			_, err := s.open()
@@ -244,19 +252,10 @@ func (s *Source) apply() {
 		s.fail(err)
 		return
 	}
-	// Publishing comes before saving, which waits for the disk: a revoked token
-	// stops now.
 	if s.publisher.Publish(snapshot) {
 		s.options.Report(nil)
 	}
-	if s.saved == snapshot.Revision() {
-		return
-	}
-	if err := policy.SaveLastGood(s.options.DataDir, s.list()); err != nil {
-		s.options.Report(err)
-		return
-	}
-	s.saved = snapshot.Revision()
+	s.keeper.keep(s.list(), snapshot.Revision())
 }
 
 // unreachable records that the API is away, once.
@@ -294,7 +293,7 @@ func (s *Source) startFromLastGood() {
 		s.options.Report(fmt.Errorf("start from the last good policy: %w", err))
 		return
 	}
-	s.saved = snapshot.Revision()
+	s.keeper.has(snapshot.Revision())
 	if s.publisher.Publish(snapshot) {
 		s.options.Report(nil)
 	}
