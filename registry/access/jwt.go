@@ -13,8 +13,8 @@ import (
 )
 
 // maxTokenLength bounds a bearer token, in bytes. IssueToken stays below it: access
-// to maxScopes images takes 7 KiB of JSON, and a third more in base64.
-const maxTokenLength = 16 << 10
+// to maxScopes images takes 7 KiB of JSON at most, and a third more in base64.
+const maxTokenLength = 10 << 10
 
 // claims are the payload of a bearer token: those of RFC 7519, Docker's access
 // list, and cid, the credential that the token stands for (empty: nobody's).
