@@ -19,12 +19,6 @@ const (
 	AnnotationCredentialID = GroupName + "/credential-id"
 	// AnnotationIssuedAt is when the value was made.
 	AnnotationIssuedAt = GroupName + "/issued-at"
-	// AnnotationPreviousHash is the hash of the value before this one, while it
-	// still works.
-	AnnotationPreviousHash = GroupName + "/previous-hash"
-	// AnnotationPreviousNotAfter is the instant from which the value before this
-	// one is refused.
-	AnnotationPreviousNotAfter = GroupName + "/previous-not-after"
 )
 
 // FinalizerData holds an object back until its data is deleted, as
