@@ -5,10 +5,12 @@ package registry
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -66,7 +68,10 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-failed:
+	case err := <-failed:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the answer failed with %v", err)
+		}
 	case <-time.After(30 * time.Second):
 		t.Error("the handler is held for good")
 	}

@@ -169,14 +169,14 @@ func (b *requestBody) explain(err error) error {
 	return uploadError(err)
 }
 
-// discard removes an object that nobody needs. What fails here is left to
-// upkeep.
+// discard removes an object that nobody needs. What fails here is tried again by
+// upkeep if the catalog had queued it.
 func (h *Handler) discard(ctx context.Context, key string) {
 	if key == "" {
 		return
 	}
 	if err := h.Blobs.Delete(context.WithoutCancel(ctx), key); err != nil {
-		h.Log.Info("Could not remove an object that is not needed; upkeep will", "key", key, "reason", err.Error())
+		h.Log.Info("Could not remove an object that is not needed", "key", key, "reason", err.Error())
 	}
 }
 
