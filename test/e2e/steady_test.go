@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -94,7 +95,11 @@ var _ = Describe("what the operator made", func() {
 
 		// An annotation of somebody else's makes the operator look again.
 		poke := func(object client.Object) {
-			change(ctx, object, func(o client.Object) { o.SetAnnotations(map[string]string{"example.com/poked": "yes"}) })
+			change(ctx, object, func(o client.Object) {
+				annotations := maps.Clone(o.GetAnnotations())
+				annotations["example.com/poked"] = "yes" // kubectl apply left one, so there is a map
+				o.SetAnnotations(annotations)
+			})
 		}
 		poke(at.instanceObject())
 		poke(&v1alpha1.PackagesRepository{ObjectMeta: metav1.ObjectMeta{Namespace: at.namespace, Name: "octo-app"}})
