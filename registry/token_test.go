@@ -118,15 +118,19 @@ func TestABearerTokenDoesWhatItWasIssuedFor(t *testing.T) {
 func TestTheTokenEndpointRefuses(t *testing.T) {
 	_, c := start(t)
 	const service = "service=docker.packages.test"
-	for what, got := range map[string]answer{
-		"no credential":           c.as("").do("GET", "/token?"+service, nil),
-		"a wrong token":           c.as("wrong").do("GET", "/token?"+service, nil),
-		"a wrong password":        c.form("grant_type", "password", "username", "monalisa", "password", "wrong"),
-		"a wrong refresh token":   c.form("grant_type", "refresh_token", "refresh_token", "wrong"),
-		"a user without password": c.form("grant_type", "password", "username", "monalisa"),
+	for what, test := range map[string]struct {
+		got    answer
+		reason string
+	}{
+		"no credential":           {c.as("").do("GET", "/token?"+service, nil), "sign in with docker login"},
+		"a user without password": {c.form("grant_type", "password", "username", "monalisa"), "sign in with docker login"},
+		"a wrong token":           {c.as("wrong").do("GET", "/token?"+service, nil), "only tokens"},
+		"a wrong password":        {c.form("grant_type", "password", "username", "monalisa", "password", "wrong"), "only tokens"},
+		"a wrong refresh token":   {c.form("grant_type", "refresh_token", "refresh_token", "wrong"), "only tokens"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			got.want(t, http.StatusUnauthorized, errcode.Unauthorized).wantReason(t, "only tokens")
+			got := test.got
+			got.want(t, http.StatusUnauthorized, errcode.Unauthorized).wantReason(t, test.reason)
 			if challenge := got.Header.Get("Www-Authenticate"); !strings.HasPrefix(challenge, "Basic ") {
 				t.Errorf("WWW-Authenticate %q", challenge)
 			}

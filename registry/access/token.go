@@ -49,6 +49,11 @@ type TokenRequest struct {
 	Scopes []string
 }
 
+// Anonymous says that no credential was sent.
+func (r TokenRequest) Anonymous() bool {
+	return r.Authorization == "" && r.Password == "" && r.RefreshToken == ""
+}
+
 // TokenResponse is the answer, in Docker's JSON.
 type TokenResponse struct {
 	Token       string `json:"token"`

@@ -42,7 +42,11 @@ func (h *Handler) token(x *exchange) error {
 	record.User, record.CredentialID = response.Actor.User(), response.Actor.CredentialID()
 	switch {
 	case errors.Is(err, access.ErrBadCredential):
-		e := errcode.New(http.StatusUnauthorized, errcode.Unauthorized, "the token is wrong, expired or revoked; passwords of accounts are not accepted, only tokens")
+		message := "the token is wrong, expired or revoked; passwords of accounts are not accepted, only tokens"
+		if request.Anonymous() {
+			message = "sign in with docker login: nothing can be pulled here without a token"
+		}
+		e := errcode.New(http.StatusUnauthorized, errcode.Unauthorized, message)
 		e.Header = http.Header{"Www-Authenticate": {`Basic realm="` + x.policy.Policy().Hosts.Docker + `"`}}
 		return e
 	case errors.Is(err, access.ErrInvalidRequest):
