@@ -134,7 +134,7 @@ func settings(w accessmatrix.World) policy.Policy {
 
 // before is the policy under which bearer tokens are issued, and which ends when
 // the cells' begins: everybody may do everything.
-func before() policy.Policy {
+var before = sync.OnceValues(func() (*policy.Snapshot, error) {
 	p := settings(accessmatrix.World{AnonymousPull: accessmatrix.PublicRepositories})
 	everybody := []policy.Member{{Name: "admin", Role: policy.RoleAdmin}, {Name: "reader", Role: policy.RoleAdmin}, {Name: "stranger", Role: policy.RoleAdmin}, {Name: "writer", Role: policy.RoleAdmin}}
 	for r, path := range repositoryPaths {
@@ -149,8 +149,8 @@ func before() policy.Policy {
 		c.Repositories, c.NotAfter = nil, nil
 		p.Credentials = append(p.Credentials, c)
 	}
-	return p
-}
+	return policy.NewSnapshot(p)
+})
 
 // during is the policy of a world's cells.
 func during(w accessmatrix.World) policy.Policy {
@@ -179,11 +179,16 @@ func bare(w accessmatrix.World) policy.Policy {
 	return p
 }
 
-// newRegistry serves policies one after the other; the last one stays in force.
-func newRegistry(t *testing.T, policies ...policy.Policy) *registry {
+// newRegistry serves the policy that was, and then another one if it is given.
+func newRegistry(t *testing.T, then ...policy.Policy) *registry {
 	t.Helper()
 	live := &policy.Live{}
-	for _, p := range policies {
+	snapshot, err := before()
+	if err != nil {
+		t.Fatal(err)
+	}
+	live.Publish(snapshot)
+	for _, p := range then {
 		snapshot, err := policy.NewSnapshot(p)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +196,6 @@ func newRegistry(t *testing.T, policies ...policy.Policy) *registry {
 		live.Publish(snapshot)
 	}
 	r := &registry{catalog: &fullCatalog{}}
-	var err error
 	if r.handler, err = ocitest.Handler(live, r.catalog); err != nil {
 		t.Fatal(err)
 	}
@@ -201,9 +205,7 @@ func newRegistry(t *testing.T, policies ...policy.Policy) *registry {
 // The narrowings' names must stay in the order that a policy keeps them in, since
 // the reasons list them.
 func TestNarrowingsAreInOrder(t *testing.T) {
-	p := before()
-	p.Credentials = credentials()
-	snapshot, err := policy.NewSnapshot(p)
+	snapshot, err := policy.NewSnapshot(bare(accessmatrix.World{}))
 	if err != nil {
 		t.Fatal(err)
 	}
