@@ -167,6 +167,17 @@ func (a *Authority) identifyBearer(s *policy.Snapshot, token string) (Actor, err
 	return Actor{snapshot: s, credential: held, bearer: c}, nil
 }
 
+// Renew is the actor under the policy and at the time of now, for a request that took
+// long: ErrBadCredential if the credential was revoked or has expired meanwhile. The
+// end of a bearer token, which is sooner, ends no request that began before it.
+func (a *Authority) Renew(s *policy.Snapshot, actor Actor) (Actor, error) {
+	c, found := actor.under(s)
+	if !found || c != nil && expired(c, a.now()) {
+		return Actor{}, ErrBadCredential
+	}
+	return Actor{snapshot: s, credential: c, bearer: actor.bearer}, nil
+}
+
 func expired(c *policy.Credential, now time.Time) bool {
 	return c.NotAfter != nil && !now.Before(*c.NotAfter)
 }

@@ -125,7 +125,7 @@ func (h *Handler) serve(x *exchange) error {
 	}
 	actor, err := h.Access.Identify(x.policy, x.r.Header.Get("Authorization"))
 	if err != nil {
-		return h.unauthorized(x, neededScope(req), "invalid_token", "the token is wrong, expired or revoked")
+		return h.unauthorized(x, neededScope(req), "invalid_token", badCredential)
 	}
 	x.actor = actor
 	record.User, record.CredentialID = actor.User(), actor.CredentialID()
@@ -159,12 +159,16 @@ func (h *Handler) dispatch(x *exchange) error {
 // authorizeAgain follows a pushed body, which may have taken hours to arrive: what
 // the policy no longer allows now is not stored.
 func (h *Handler) authorizeAgain(x *exchange) error {
-	current := h.Policy.Load()
-	if current == x.policy {
-		return nil
+	x.policy = h.Policy.Load()
+	if err := h.checkHost(x); err != nil {
+		return err
 	}
-	x.policy = current
-	return h.decided(x, access.Authorize(current, x.actor, x.req.Name, access.Push), access.ScopeFor(x.req.Name, access.Push))
+	scope := access.ScopeFor(x.req.Name, access.Push)
+	actor, err := h.Access.Renew(x.policy, x.actor)
+	if err != nil {
+		return h.unauthorized(x, scope, "invalid_token", badCredential)
+	}
+	return h.decided(x, access.Authorize(x.policy, actor, x.req.Name, access.Push), scope)
 }
 
 // operations are the requests that concern one name, the right that each needs
@@ -303,6 +307,9 @@ func (h *Handler) refuse(x *exchange, err error) {
 	record.Code, record.Message = string(short.Code), short.Message
 	writeError(x, &short)
 }
+
+// badCredential is all that is said about a credential that is not accepted.
+const badCredential = "the token is wrong, expired or revoked"
 
 // maxMessage bounds in bytes what an answer, and the log, says about a refusal: a
 // manifest may lack thousands of blobs.

@@ -146,6 +146,7 @@ var (
 	supportNames    = []string{"Enabled", "ReadOnly", "Disabled"}
 	anonymousNames  = []string{"Deny", "PublicRepositories"}
 	signInNames     = []string{"nothing", "Basic", "Bearer", "Bearer for others"}
+	momentNames     = []string{"before the request", "while the body arrives"}
 )
 
 func (r Request) String() string       { return requestNames[r] }
@@ -157,6 +158,8 @@ func (s Support) String() string       { return supportNames[s] }
 func (p AnonymousPull) String() string { return anonymousNames[p] }
 func (s SignIn) String() string        { return signInNames[s] }
 
+func (m Moment) String() string { return momentNames[m] }
+
 // String lists the scopes as a token has them.
 func (s Scopes) String() string {
 	var list []string
@@ -167,6 +170,16 @@ func (s Scopes) String() string {
 	}
 	return strings.Join(list, " ")
 }
+
+// Moment is when the policy takes effect that the cell speaks of.
+type Moment uint8
+
+// The moments. While the body of a push arrives that began when the actor had every
+// right, the answer is the same.
+const (
+	BeforeRequest Moment = iota
+	WhileBodyArrives
+)
 
 // World is what all cells of one policy share.
 type World struct {
@@ -195,12 +208,13 @@ type Cell struct {
 	Narrowing  Narrowing
 	Mount      Mount
 	SignIn     SignIn
+	Moment     Moment
 }
 
 // String names the cell in a failure.
 func (c Cell) String() string {
-	return fmt.Sprintf("%s on %s by %s with %s [%s] %s, %s, support %s, anonymousPull %s",
-		c.Request, c.Repository, c.Actor, c.SignIn, c.Scopes, c.Narrowing, c.Mount, c.Support, c.AnonymousPull)
+	return fmt.Sprintf("%s on %s by %s with %s [%s] %s, %s, support %s, anonymousPull %s, policy %s",
+		c.Request, c.Repository, c.Actor, c.SignIn, c.Scopes, c.Narrowing, c.Mount, c.Support, c.AnonymousPull, c.Moment)
 }
 
 // Cells are all cells of a world; the request changes fastest. A disabled registry
@@ -213,17 +227,37 @@ func Cells(w World) iter.Seq[Cell] {
 			}
 			for repository := range all[Repository](repositoryNames) {
 				for request := range all[Request](requestNames) {
-					for mount := range all[Mount](mountNames) {
-						if mount != NoMount && request != UploadStart {
-							continue
-						}
-						c := holder
-						c.World, c.Repository, c.Request, c.Mount = w, repository, request, mount
+					c := holder
+					c.World, c.Repository, c.Request = w, repository, request
+					for c = range c.variants() {
 						if !yield(c) {
 							return
 						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// variants are a cell's, by what only some requests have: a source to mount from, or
+// a body, which somebody can have begun to send to what was declared.
+func (c Cell) variants() iter.Seq[Cell] {
+	return func(yield func(Cell) bool) {
+		if !yield(c) {
+			return
+		}
+		switch c.Request {
+		case UploadStart:
+			for c.Mount = range all[Mount](mountNames) {
+				if c.Mount != NoMount && !yield(c) {
+					return
+				}
+			}
+		case UploadWhole, UploadChunk, UploadFinish, ManifestPut:
+			c.Moment = WhileBodyArrives
+			if c.Actor != Nobody && c.SignIn != BearerForOthers && c.Repository != Undeclared {
+				yield(c)
 			}
 		}
 	}

@@ -5,7 +5,8 @@
 // compares. Rows holds the rules of GitHub Enterprise Server's packages as a table
 // written by hand; Cells generates every situation that they speak of: request,
 // actor, repository, scopes, narrowing, source of a mount, support mode, anonymous
-// pull and the way to sign in. The tests send each cell to the registry's own
+// pull, the way to sign in, and whether the policy came before the request or in the
+// middle of it. The tests send each cell to the registry's own
 // handler and demand the row's answer.
 //
 // Nothing here imports the code that decides (registry/access), so that a mistake

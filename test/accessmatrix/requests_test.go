@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
 	"github.com/packages-operator/packages-operator/test/accessmatrix"
@@ -128,6 +129,20 @@ func bearerScopes(c accessmatrix.Cell) []string {
 type registry struct {
 	handler http.Handler
 	catalog *fullCatalog
+	live    policy.Live
+	// The policy that is in force, and the one that was.
+	is, was *policy.Snapshot
+}
+
+// late is a body in the middle of which something happens.
+type late struct {
+	io.Reader
+	happens func()
+}
+
+func (l late) Read(p []byte) (int, error) {
+	l.happens()
+	return l.Reader.Read(p)
 }
 
 // response is what came back, and what the catalog was asked meanwhile.
@@ -170,6 +185,12 @@ func (r *registry) send(t *testing.T, c accessmatrix.Cell, authorization string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.Moment == accessmatrix.WhileBodyArrives {
+		change := func() { r.live.Publish(r.is) }
+		req.Body = io.NopCloser(late{req.Body, change})
+		r.live.Publish(r.was)
+		defer change()
+	}
 	return r.do(req, authorization)
 }
 
@@ -191,7 +212,8 @@ func (i *issuer) authorization(t *testing.T, c accessmatrix.Cell) string {
 		return ""
 	}
 	key := c
-	key.World, key.Mount, key.Request = accessmatrix.World{}, accessmatrix.NoMount, representatives[c.Request]
+	key.World, key.Mount, key.Moment = accessmatrix.World{}, accessmatrix.NoMount, accessmatrix.BeforeRequest
+	key.Request = representatives[c.Request]
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	header, found := i.issued[key]

@@ -182,21 +182,19 @@ func bare(w accessmatrix.World) policy.Policy {
 // newRegistry serves the policy that was, and then another one if it is given.
 func newRegistry(t *testing.T, then ...policy.Policy) *registry {
 	t.Helper()
-	live := &policy.Live{}
-	snapshot, err := before()
+	was, err := before()
 	if err != nil {
 		t.Fatal(err)
 	}
-	live.Publish(snapshot)
+	r := &registry{catalog: &fullCatalog{}, was: was, is: was}
 	for _, p := range then {
-		snapshot, err := policy.NewSnapshot(p)
-		if err != nil {
+		if r.is, err = policy.NewSnapshot(p); err != nil {
 			t.Fatal(err)
 		}
-		live.Publish(snapshot)
 	}
-	r := &registry{catalog: &fullCatalog{}}
-	if r.handler, err = ocitest.Handler(live, r.catalog); err != nil {
+	r.live.Publish(r.was)
+	r.live.Publish(r.is)
+	if r.handler, err = ocitest.Handler(&r.live, r.catalog); err != nil {
 		t.Fatal(err)
 	}
 	return r

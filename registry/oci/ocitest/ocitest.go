@@ -36,6 +36,7 @@ func Handler(live *policy.Live, catalog oci.Catalog) (http.Handler, error) {
 		Catalog:      catalog,
 		Log:          logr.Discard(),
 		MaxLayerSize: 1 << 20,
+		Room:         func() error { return nil },
 		Now:          now,
 		Rand:         zeros{},
 	}), nil
