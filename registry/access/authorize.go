@@ -25,8 +25,9 @@ const (
 // rule is what an action needs, and how to speak of it.
 type rule struct {
 	// name is the action in Docker's scopes.
-	name   string
-	doing  string
+	name  string
+	doing string
+	// role is empty where it is enough to see the repository.
 	role   policy.Role
 	scopes []policy.Scope
 }
@@ -34,7 +35,7 @@ type rule struct {
 // rules is the whole of it: right = token scope and the user's permission.
 // ScopeWrite includes reading, and a greater role includes the lesser.
 var rules = [...]rule{
-	Pull:   {name: "pull", doing: "pulling", role: policy.RoleRead, scopes: []policy.Scope{policy.ScopeRead, policy.ScopeWrite}},
+	Pull:   {name: "pull", doing: "pulling", scopes: []policy.Scope{policy.ScopeRead, policy.ScopeWrite}},
 	Push:   {name: "push", doing: "pushing", role: policy.RoleWrite, scopes: []policy.Scope{policy.ScopeWrite}},
 	Delete: {name: "delete", doing: "deleting", role: policy.RoleAdmin, scopes: []policy.Scope{policy.ScopeDelete}},
 }
@@ -134,8 +135,7 @@ func permitted(s *policy.Snapshot, actor Actor, repository string, action Action
 		return hidden(repository)
 	}
 	needs := &rules[action]
-	// Who sees a repository may read it.
-	if action != Pull && !role.Includes(needs.role) {
+	if !role.Includes(needs.role) {
 		if !member {
 			return Decision{Denied, fmt.Sprintf("you have no role in %s; %s needs %s", repository, needs.doing, needs.role)}
 		}
