@@ -385,7 +385,7 @@ func TestTokensOfAnotherFormAreRefused(t *testing.T) {
 		"payload that is empty":       signRaw(header, ""),
 		"payload that is no JSON":     signRaw(header, "{"),
 		"deeply nested payload":       signRaw(header, strings.Repeat("[", 2000)),
-		"10 kB":                       signRaw(header, strings.Replace(payload, "octocat", strings.Repeat("o", 10_000), 1)),
+		"20 kB":                       signRaw(header, strings.Replace(payload, "octocat", strings.Repeat("o", 15_000), 1)),
 		"no signature":                parts[0] + "." + parts[1] + ".",
 		"two parts":                   parts[0] + "." + parts[1],
 		"four parts":                  good + "." + parts[2],
