@@ -9,15 +9,18 @@
 //
 //	go run ./hack/mutate
 //
-// mutates registry/access/authorize.go against test/accessmatrix;
+// mutates registry/access/authorize.go against test/accessmatrix, and what cannot be
+// reached over HTTP, since the handler refuses it before, against the unit tests of
+// registry/access;
 //
 //	go run ./hack/mutate -tests PACKAGE,PACKAGE FILE...
 //
-// mutates other files of this module against other tests. All mutants are compiled
-// into one test binary for each package, through an overlay; an environment
-// variable says which one is alive, and no file is changed. A mutant that no test
-// can see, since it does the same, is listed with the reason in equivalent.txt. The
-// exit code is 1 when another one survives, or when a listed one does not.
+// mutates other files of this module against other tests, such as the rest of
+// registry/access against -tests ./registry/access. All mutants are compiled into one
+// test binary for each package, through an overlay; an environment variable says
+// which one is alive, and no file is changed. A mutant that no test can see, since it
+// does the same, is listed with the reason in equivalent.txt. The exit code is 1 when
+// another one survives, or when a listed one does not.
 package main
 
 import (
@@ -27,11 +30,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +50,7 @@ const variable = "MUTANT"
 var equivalentList string
 
 func main() {
-	tests := flag.String("tests", "./test/accessmatrix", "packages whose tests must see the mutants, separated by commas; a later one is asked about what survived the earlier")
+	tests := flag.String("tests", "./test/accessmatrix,./registry/access", "packages whose tests must see the mutants, separated by commas; a later one is asked about what survived the earlier")
 	run := flag.String("run", "", "run only the tests that match this expression")
 	timeout := flag.Duration("timeout", 2*time.Minute, "how long a test may take; a mutant that hangs is seen")
 	verbose := flag.Bool("v", false, "name every mutant")
@@ -57,9 +62,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := &runner{packages: strings.Split(*tests, ","), expression: *run, timeout: *timeout}
-	survivors, err := r.all(ctx, files)
+	seenBy, err := r.all(ctx, files)
 	if err == nil {
-		err = report(r.mutants, survivors, *verbose)
+		err = report(r.mutants, seenBy, *verbose)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
@@ -68,16 +73,18 @@ func main() {
 }
 
 // report tells the result; an error is what is not as it should be.
-func report(mutants []mutant, survivors map[int]bool, verbose bool) error {
+func report(mutants []mutant, seenBy map[int]string, verbose bool) error {
 	equivalents, err := parseEquivalents(equivalentList)
 	if err != nil {
 		return err
 	}
-	killed, equal, problems := 0, 0, 0
+	killed, equal, problems := map[string]int{}, 0, 0
 	for _, m := range mutants {
 		reason, listed := equivalents[m.name]
-		verdict := "killed"
-		switch alive := survivors[m.id]; {
+		by, seen := seenBy[m.id]
+		alive := !seen
+		verdict := "killed by " + by
+		switch {
 		case alive && listed:
 			verdict = "equivalent: " + reason
 			equal++
@@ -88,13 +95,17 @@ func report(mutants []mutant, survivors map[int]bool, verbose bool) error {
 			verdict = "KILLED, but listed as equivalent"
 			problems++
 		default:
-			killed++
+			killed[by]++
+			if !verbose {
+				continue
+			}
 		}
-		if verbose || verdict != "killed" {
-			fmt.Printf("%s: %s\n", m.name, verdict)
-		}
+		fmt.Printf("%s: %s\n", m.name, verdict)
 	}
-	fmt.Printf("%d mutants: %d killed, %d equivalent, %d not as they should be\n", len(mutants), killed, equal, problems)
+	fmt.Printf("%d mutants: %d equivalent, %d not as they should be\n", len(mutants), equal, problems)
+	for _, by := range slices.Sorted(maps.Keys(killed)) {
+		fmt.Printf("%d killed by %s\n", killed[by], by)
+	}
 	if problems > 0 {
 		return errors.New("a branch can be broken without a test that fails")
 	}
@@ -127,8 +138,9 @@ type runner struct {
 	mutants    []mutant
 }
 
-// all returns the ids of the mutants that no test saw.
-func (r *runner) all(ctx context.Context, files []string) (map[int]bool, error) {
+// all returns the package whose tests saw each mutant; those that none saw are not
+// in it.
+func (r *runner) all(ctx context.Context, files []string) (map[int]string, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return nil, err
@@ -142,10 +154,7 @@ func (r *runner) all(ctx context.Context, files []string) (map[int]bool, error) 
 	if err != nil {
 		return nil, err
 	}
-	alive := map[int]bool{}
-	for _, m := range r.mutants {
-		alive[m.id] = true
-	}
+	seenBy := map[int]string{}
 	for _, pkg := range r.packages {
 		binary := filepath.Join(dir, "mutants.test")
 		build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, pkg)
@@ -157,40 +166,38 @@ func (r *runner) all(ctx context.Context, files []string) (map[int]bool, error) 
 		if passes, out := r.run(ctx, binary, folder, 0); !passes {
 			return nil, fmt.Errorf("the tests of %s fail without a mutant:\n%s", pkg, out)
 		}
-		r.hunt(ctx, binary, folder, alive)
+		r.hunt(ctx, binary, folder, pkg, seenBy)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
-	return alive, nil
+	return seenBy, nil
 }
 
-// hunt removes from alive what the tests of one package see.
-func (r *runner) hunt(ctx context.Context, binary, folder string, alive map[int]bool) {
+// hunt adds to seenBy what the tests of one package see of the rest.
+func (r *runner) hunt(ctx context.Context, binary, folder, pkg string, seenBy map[int]string) {
+	var left []int
+	for _, m := range r.mutants {
+		if _, seen := seenBy[m.id]; !seen {
+			left = append(left, m.id)
+		}
+	}
 	var (
 		mu   sync.Mutex
 		work sync.WaitGroup
 	)
 	ids := make(chan int)
-	for range max(1, runtime.NumCPU()) {
+	for range runtime.NumCPU() {
 		work.Go(func() {
 			for id := range ids {
 				if passes, _ := r.run(ctx, binary, folder, id); !passes {
 					mu.Lock()
-					delete(alive, id)
+					seenBy[id] = pkg
 					mu.Unlock()
 				}
 			}
 		})
 	}
-	mu.Lock()
-	var left []int
-	for _, m := range r.mutants {
-		if alive[m.id] {
-			left = append(left, m.id)
-		}
-	}
-	mu.Unlock()
 	for _, id := range left {
 		ids <- id
 	}
