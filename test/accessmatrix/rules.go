@@ -94,7 +94,10 @@ const (
 	noRead    = "this token lacks the scope read:packages"
 )
 
-var noLogin = Answer{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Reason: needToken, Scheme: "Basic"}
+var (
+	noLogin     = Answer{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Reason: needToken, Scheme: "Basic"}
+	noAnonymous = Answer{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Reason: signIn + ": nothing can be pulled here without a token", Scheme: "Basic"}
+)
 
 // Rows are the rules; of those that hold for a cell, the first one counts.
 var Rows = []Row{
@@ -102,7 +105,7 @@ var Rows = []Row{
 	{"a disabled registry serves nothing", Condition{Supports: of(Disabled)}, unsupported(http.StatusNotFound, "Docker packages are disabled on this instance")},
 	{"only a valid token gets a bearer token", Condition{Requests: of(Token), Actors: of(Revoked, Expired)}, noLogin},
 	{"a bearer token does not renew itself", Condition{Requests: of(Token), SignIns: bearers}, noLogin},
-	{"nobody gets a bearer token only where they may pull", Condition{Requests: of(Token), Actors: of(Nobody), AnonymousPulls: of(Deny)}, noLogin},
+	{"nobody gets a bearer token only where they may pull", Condition{Requests: of(Token), Actors: of(Nobody), AnonymousPulls: of(Deny)}, noAnonymous},
 	{"who signs in gets a bearer token, with what they may do", Condition{Requests: of(Token)}, done(http.StatusOK)},
 	{"a token stops when it is revoked or expires, with its bearer tokens", Condition{Actors: of(Revoked, Expired)}, unauthorized("invalid_token", badToken)},
 	{"nobody's bearer token ends with anonymous pull", Condition{Actors: of(Nobody), SignIns: bearers, AnonymousPulls: of(Deny)}, unauthorized("invalid_token", badToken)},
