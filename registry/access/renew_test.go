@@ -58,3 +58,19 @@ func TestRenewFollowsTheCredential(t *testing.T) {
 		t.Errorf("nobody: %v, %v", nobody, err)
 	}
 }
+
+// Whose credential is gone is not taken for nobody, who may do more.
+func TestWhoseCredentialIsGoneIsChallenged(t *testing.T) {
+	f := newFixture(t, nil)
+	actor := f.actor(t, "octocat")
+	f.setPolicy(t, func(p *policy.Policy) { p.Credentials, p.AnonymousPull = nil, policy.AnonymousPublic })
+	for what, decision := range map[string]Decision{
+		"pulling what everybody may": Authorize(f.snapshot, actor, "octocat/open/monalisa", Pull),
+		"the version check":          AuthorizeVersion(f.snapshot, actor),
+		"listing names":              AuthorizeCatalog(f.snapshot, actor),
+	} {
+		if decision.Verdict != Challenge {
+			t.Errorf("%s: %s", what, decision.Verdict)
+		}
+	}
+}
