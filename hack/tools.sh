@@ -23,6 +23,7 @@ usage() {
 		  traefik         the ingress controller
 		  controller-gen  the generator of CRDs, deepcopy functions and apply configurations
 		  golangci-lint   the linters
+		  versitygw       an S3 server on a directory, for tests
 	TEXT
 	exit 2
 }
@@ -64,6 +65,10 @@ describe() {
 	golangci-lint)
 		module=golangci-lint usual=300
 		packages=(github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+		;;
+	versitygw)
+		module=versitygw usual=135
+		packages=(github.com/versity/versitygw/cmd/versitygw)
 		;;
 	*)
 		say "unknown group '$1'"
