@@ -398,7 +398,7 @@ func keysByEpoch(t *testing.T, data Open) {
 		for i := range 5 {
 			want[epoch] = append(want[epoch], store(t, s, Content(uint64(i), 10)))
 		}
-		want[epoch] = append(want[epoch], create(t, s).Key)
+		want[epoch] = append(want[epoch], appendTo(t, s, create(t, s), Content(9, 10)).Key)
 		slices.Sort(want[epoch])
 		closeStore()
 	}
@@ -416,7 +416,7 @@ func keysByEpoch(t *testing.T, data Open) {
 func keysStop(t *testing.T, data Open) {
 	s := open(t, data, 1)
 	for range 10 {
-		create(t, s)
+		appendTo(t, s, create(t, s), []byte("x"))
 	}
 	n := 0
 	for _, err := range s.Keys(t.Context(), 1) {

@@ -7,8 +7,7 @@
 //	DIR/lock                  locked while a process uses the directory
 //	DIR/objects/SHARD/KEY     an object; SHARD is two hexadecimal digits of KEY
 //
-// KEY is the epoch of its creation (16 hexadecimal digits), a dash, and 128
-// random bits in hexadecimal. Since keys are never reused and the catalog
+// blob.NewKey makes KEY. Since keys are never reused and the catalog
 // decides which of them count, an object is written where it stays: there is no
 // rename. What is acknowledged is durable: the bytes, then the directory entry,
 // are synced before Append returns.
@@ -17,12 +16,12 @@ package filesystem
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -162,49 +161,27 @@ func (s *Store) Room() error {
 	return err
 }
 
-const (
-	epochDigits  = 16
-	randomDigits = 32
-	keyLength    = epochDigits + 1 + randomDigits
-)
-
 func (s *Store) newKey() (string, error) {
-	var random [randomDigits / 2]byte
 	s.randMu.Lock()
-	_, err := io.ReadFull(s.rand, random[:])
-	s.randMu.Unlock()
-	if err != nil {
-		return "", fmt.Errorf("make an object key: %w", err)
-	}
-	return epochPrefix(s.epoch) + hex.EncodeToString(random[:]), nil
-}
-
-func epochPrefix(epoch uint64) string {
-	return fmt.Sprintf("%0*x-", epochDigits, epoch)
+	defer s.randMu.Unlock()
+	return blob.NewKey(s.rand, s.epoch)
 }
 
 // shardOf is the shard of a key, or false when key is none of this store's.
 func shardOf(key string) (int, bool) {
-	if len(key) != keyLength || key[epochDigits] != '-' {
+	if !blob.IsKey(key) {
 		return 0, false
 	}
-	for i := range len(key) {
-		if i != epochDigits && digit(key[i]) < 0 {
-			return 0, false
-		}
-	}
-	return digit(key[epochDigits+1])<<4 | digit(key[epochDigits+2]), true
+	random := key[strings.IndexByte(key, '-')+1:]
+	return digit(random[0])<<4 | digit(random[1]), true
 }
 
-// digit is the value of a lower-case hexadecimal digit, or -1.
+// digit is the value of a lower-case hexadecimal digit.
 func digit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
+	if c <= '9' {
 		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
 	}
-	return -1
+	return int(c-'a') + 10
 }
 
 // directoryOf returns the directory that key's object is in. Unless create is

@@ -259,7 +259,7 @@ const entriesAtATime = 1024
 
 // Keys implements blob.Store.
 func (s *Store) Keys(ctx context.Context, epoch uint64) iter.Seq2[string, error] {
-	prefix := epochPrefix(epoch)
+	prefix := blob.KeyPrefix(epoch)
 	return func(yield func(string, error) bool) {
 		for number := range s.shards {
 			root, err := s.shardRoot(number, false)
