@@ -64,8 +64,9 @@ func (s *Store) checkWhole(ctx context.Context, p blob.Partial, st state) error 
 	return nil
 }
 
-// complete makes the object of the recorded parts. Whether a request whose answer
-// was lost had an effect shows at the object itself.
+// complete makes the object of the recorded parts. Its effect shows at the object
+// itself: answers are lost, and some storage says yes to an upload that is gone as
+// long as there is any object in its place.
 func (s *Store) complete(ctx context.Context, p blob.Partial, st state) error {
 	parts := st.allParts()
 	completed := make([]types.CompletedPart, len(parts))
@@ -80,23 +81,29 @@ func (s *Store) complete(ctx context.Context, p blob.Partial, st state) error {
 	limited, cancel := s.limited(ctx)
 	defer cancel()
 	_, err := s.client.CompleteMultipartUpload(limited, in)
-	if err == nil {
-		return nil
-	}
 	found, headErr := s.head(ctx, p.Key)
-	if headErr != nil || found.Metadata[writerKey] != st.Nonce {
-		// It is not there, or not known to be, or is what was there before.
+	switch {
+	case headErr == nil && st.made(found, p.Size):
+		return nil
+	case err != nil:
 		return err
+	case headErr != nil:
+		return headErr
 	}
-	if aws.ToInt64(found.ContentLength) != p.Size {
-		return errOtherContent
+	return errOtherContent
+}
+
+// made reports whether the object is the one that the recorded parts make.
+func (st state) made(found *s3.HeadObjectOutput, size int64) bool {
+	if found.Metadata[writerKey] != st.Nonce || aws.ToInt64(found.ContentLength) != size {
+		return false
 	}
-	want, compositeErr := composite(parts)
-	if compositeErr == nil && found.ServerSideEncryption != types.ServerSideEncryptionAwsKms &&
-		found.ServerSideEncryption != types.ServerSideEncryptionAwsKmsDsse && aws.ToString(found.ETag) != want {
-		return errOtherContent
+	switch found.ServerSideEncryption {
+	case types.ServerSideEncryptionAwsKms, types.ServerSideEncryptionAwsKmsDsse:
+		return true
 	}
-	return nil
+	want, err := composite(st.allParts())
+	return err != nil || aws.ToString(found.ETag) == want
 }
 
 // Delete implements blob.Store. It aborts the multipart uploads of the key and

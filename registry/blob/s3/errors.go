@@ -47,10 +47,10 @@ func explain(err error) error {
 		"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceededException":
 		return fmt.Errorf("%w: the storage says %s", blob.ErrNoSpace, code)
 	}
-	switch status {
-	case http.StatusNotFound:
+	switch {
+	case status == http.StatusNotFound && (code == "" || code == "UnknownError"):
 		return blob.ErrNotFound
-	case http.StatusInsufficientStorage:
+	case status == http.StatusInsufficientStorage:
 		return fmt.Errorf("%w: the storage answered 507", blob.ErrNoSpace)
 	}
 	if code != "" {
@@ -115,7 +115,7 @@ func explainStart(err error) error {
 	switch code {
 	case "NoSuchBucket":
 		return errors.New("there is no such bucket (--s3-bucket); make it, or correct the name")
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
 		return errors.New("the storage does not know the access key (AWS_ACCESS_KEY_ID, or what the default chain found)")
 	case "SignatureDoesNotMatch":
 		return errors.New("the storage refuses the signature: the secret key (AWS_SECRET_ACCESS_KEY) does not belong to the access key, or the region (--s3-region) is another")
@@ -132,7 +132,10 @@ func explainStart(err error) error {
 	if status == http.StatusMovedPermanently {
 		return errors.New("the bucket is in another region (--s3-region)")
 	}
-	if code == "" && status == 0 && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the storage cannot be reached in time (--s3-endpoint): %w", context.DeadlineExceeded)
+	}
+	if code == "" && status == 0 && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("the storage cannot be reached (--s3-endpoint): %w", rootCause(err))
 	}
 	return explain(err)

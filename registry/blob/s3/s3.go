@@ -57,6 +57,7 @@ const (
 	defaultTimeout = 2 * time.Minute
 	defaultStall   = 30 * time.Second
 	maxAttempts    = 4
+	maxBackoff     = 2 * time.Second
 	maxParts       = 10_000
 )
 
@@ -202,7 +203,7 @@ func newClient(ctx context.Context, o Options) (*s3.Client, error) {
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
 		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
 		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = maxAttempts })
+			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff })
 		}),
 		// The SDK writes to standard error by itself; what matters is in errors.
 		config.WithLogger(logging.Nop{}),

@@ -170,7 +170,7 @@ func TestCommitMovesNoBytes(t *testing.T) {
 	partial := appendTo(t, s, create(t, s), blobtest.Content(1, 2*part+100))
 	p.taken()
 	commit(t, s, partial)
-	if got, want := p.taken(), []string{"CompleteMultipartUpload", "DELETE tail"}; !slices.Equal(got, want) {
+	if got, want := p.taken(), []string{"CompleteMultipartUpload", "HEAD object", "DELETE tail"}; !slices.Equal(got, want) {
 		t.Errorf("requests were %q, want %q", got, want)
 	}
 }
