@@ -62,7 +62,7 @@ func newMetrics(o Options, s *storage) *metrics {
 			Name: "packages_registry_storage_free_bytes",
 			Help: "Room left in the file system of the data directory.",
 		}, func() float64 {
-			usage, err := s.blobs.Usage()
+			usage, err := s.data.Usage()
 			if err != nil {
 				return 0
 			}

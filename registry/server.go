@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,10 +19,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/packages-operator/packages-operator/registry/access"
-	"github.com/packages-operator/packages-operator/registry/blob"
-	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
-	"github.com/packages-operator/packages-operator/registry/catalog"
-	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/oci"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/upkeep"
@@ -60,11 +56,14 @@ type Options struct {
 	// port.
 	Listen      string
 	AdminListen string
-	// DataDir keeps everything; InstanceUID is who it belongs to. Adopt takes
-	// over a directory of another instance.
+	// DataDir keeps everything, or all but the blobs when S3 is set; InstanceUID is
+	// who it belongs to. Adopt takes over data of another instance.
 	DataDir     string
 	InstanceUID string
 	Adopt       bool
+	// S3 is where the blobs are kept; nil means DataDir. Its InstanceUID and Adopt
+	// are those above.
+	S3 *s3.Options
 	// Keys sign bearer tokens.
 	Keys *access.Keys
 	// Policy is published to by Source.
@@ -102,38 +101,6 @@ func Run(ctx context.Context, o Options) error {
 	}
 	runErr := serve(ctx, o, storage, listener, adminListener)
 	return errors.Join(runErr, storage.close())
-}
-
-// storage is the open catalog and blob store.
-type storage struct {
-	catalog catalog.Store
-	blobs   *filesystem.Store
-}
-
-func openStorage(ctx context.Context, o Options) (*storage, error) {
-	// The directory's lock comes first: it keeps another process from beginning
-	// an epoch in a database that is in use.
-	blobs, err := filesystem.Open(o.DataDir, filesystem.Options{InstanceUID: o.InstanceUID, Adopt: o.Adopt})
-	if err != nil {
-		return nil, err
-	}
-	store, err := sql.Open(ctx, sql.Options{
-		Path:        filepath.Join(o.DataDir, "catalog.db"),
-		InstanceUID: o.InstanceUID,
-		Adopt:       o.Adopt,
-		GracePeriod: gracePeriod,
-		DeleteDelay: deleteDelay,
-		Log:         o.Log.WithName("catalog"),
-	})
-	if err != nil {
-		return nil, errors.Join(err, blobs.Close())
-	}
-	blobs.StartEpoch(store.Epoch())
-	return &storage{catalog: store, blobs: blobs}, nil
-}
-
-func (s *storage) close() error {
-	return errors.Join(s.catalog.Close(), s.blobs.Close())
 }
 
 func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
@@ -212,10 +179,11 @@ func newHandler(o Options, s *storage, m *metrics) http.Handler {
 		Policy:       o.Policy,
 		Access:       access.New(o.Keys, time.Now),
 		Catalog:      s.catalog,
-		Blobs:        blob.Store(s.blobs),
+		Blobs:        s.blobs,
+		ChunkSize:    s.chunkSize,
 		Log:          o.Log.WithName("oci"),
 		MaxLayerSize: cmp.Or(o.MaxLayerSize, DefaultMaxLayerSize),
-		Room:         s.blobs.Room,
+		Room:         s.data.Room,
 		Loopback:     o.Loopback,
 	})
 	return observe(handler, o.Log.WithName("http"), m)

@@ -39,6 +39,7 @@ func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
 		{"a flag for alone in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--url", "https://x"}, "--url has no effect in a cluster"},
 		{"a URL with a path", append(alone, "--url", "https://x/y"), "write a scheme and a host alone"},
 		{"a URL without a scheme", append(alone, "--url", "docker.example.com"), "write a scheme and a host alone"},
+		{"S3 without a bucket", append(alone, "--s3-endpoint", "https://s3.example.com"), "have no effect without --s3-bucket"},
 		{"an unknown log level", append(alone, "--log-level", "loud"), "write error, info or debug"},
 		{"an unknown log format", append(alone, "--log-format", "xml"), "write json or text"},
 		{"no such directory", []string{"registry", "--standalone", "no-such-directory", "--data-dir", "unused"}, "no-such-directory"},

@@ -21,6 +21,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/policy/files"
 	"github.com/packages-operator/packages-operator/registry/policy/watch"
@@ -39,6 +40,7 @@ type registryFlags struct {
 	adminListen string
 	url         string
 	adopt       bool
+	s3          s3.Options
 }
 
 func newRegistryCommand() *cobra.Command {
@@ -79,7 +81,12 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.dataDir, "data-dir", "", "the directory that holds all data; it is made if it is missing")
 	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
 	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
-	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory that belongs to another instance")
+	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory or a bucket that belongs to another instance")
+	f.StringVar(&flags.s3.Bucket, "s3-bucket", "", "keep blobs in this bucket of S3-compatible storage rather than in the data directory; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from what else the AWS SDK finds")
+	f.StringVar(&flags.s3.Endpoint, "s3-endpoint", "", "URL of the storage; AWS if empty")
+	f.StringVar(&flags.s3.Region, "s3-region", "", "region of the bucket (default: AWS_REGION, or us-east-1 with --s3-endpoint)")
+	f.StringVar(&flags.s3.Prefix, "s3-prefix", "", "what all keys in the bucket begin with, such as registries/one")
+	f.BoolVar(&flags.s3.ForcePathStyle, "s3-force-path-style", false, "write the bucket into the path of URLs rather than into their host name")
 	flags.addFlags(f)
 	return cmd
 }
@@ -100,6 +107,9 @@ func (f *registryFlags) check() error {
 			return fmt.Errorf("%s is required in a cluster; to run alone, write --standalone DIR", required.flag)
 		}
 	}
+	if f.s3.Bucket == "" && f.s3 != (s3.Options{}) {
+		return errors.New("--s3-endpoint, --s3-region, --s3-prefix and --s3-force-path-style have no effect without --s3-bucket; write that, or leave them out")
+	}
 	if f.url == "" {
 		return nil
 	}
@@ -117,6 +127,9 @@ func (f *registryFlags) check() error {
 func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.Options) error {
 	o.Listen, o.AdminListen = f.listen, f.adminListen
 	o.DataDir, o.Adopt = f.dataDir, f.adopt
+	if f.s3.Bucket != "" {
+		o.S3 = &f.s3
+	}
 	o.Version, o.Log = buildVersion(), log
 	o.Ready = func(listen, admin net.Addr) {
 		values := []any{"address", listen.String(), "instance", o.InstanceUID, "version", o.Version}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/packages-operator/packages-operator/registry/blob"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -23,7 +24,7 @@ func (h *Handler) getBlob(x *exchange) error {
 	if b.Key == "" {
 		content = bytes.NewReader(b.Content)
 	} else {
-		object, err := h.Blobs.Open(ctx, b.Key)
+		object, err := blob.OpenSized(ctx, h.Blobs, b.Key, b.Size)
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,9 @@ type Options struct {
 	// Room returns blob.ErrNoSpace when nothing more should be stored. Deleting
 	// goes on then.
 	Room func() error
+	// ChunkSize in bytes is what clients are asked to send at a time at least, if
+	// not zero; smaller chunks are taken too.
+	ChunkSize int64
 	// Loopback lets loopback names select the Docker registry, so that it can be
 	// used without DNS.
 	Loopback bool

@@ -54,6 +54,9 @@ func (h *Handler) startUpload(x *exchange) error {
 	if err := h.Catalog.StartUpload(ctx, upload); err != nil {
 		return err
 	}
+	if h.ChunkSize > 0 {
+		x.Header().Set("Oci-Chunk-Min-Length", strconv.FormatInt(h.ChunkSize, 10))
+	}
 	return h.uploadState(x, http.StatusAccepted, upload)
 }
 

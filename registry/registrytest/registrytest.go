@@ -18,6 +18,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
 )
@@ -59,6 +60,8 @@ func (s *Source) SetErr(err error) { s.err.Store(&err) }
 type Options struct {
 	// DataDir to use instead of a new one.
 	DataDir string
+	// S3 is where the blobs are kept, instead of DataDir.
+	S3 *s3.Options
 	// Log instead of the test's own.
 	Log *logr.Logger
 	// MaxLayerSize in bytes instead of the default.
@@ -107,7 +110,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 	go func() {
 		r.done <- registry.Run(ctx, registry.Options{
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
-			DataDir: o.DataDir, InstanceUID: p.Instance.UID,
+			DataDir: o.DataDir, InstanceUID: p.Instance.UID, S3: o.S3,
 			Keys: keys, Policy: r.live, Source: r.source,
 			Loopback: true, MaxLayerSize: o.MaxLayerSize, Version: "test", Log: log,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },

@@ -138,6 +138,23 @@ func (s *Store) Close() error {
 // Create: whoever counts epochs does so under the lock that Open takes.
 func (s *Store) StartEpoch(epoch uint64) { s.epoch = epoch }
 
+// Empty reports whether no object was ever made in the directory.
+func (s *Store) Empty() (bool, error) {
+	directory, err := s.objects.Open(".")
+	if err != nil {
+		return false, fmt.Errorf("look for objects: %w", err)
+	}
+	defer func() { _ = directory.Close() }() // it was only read
+	_, err = directory.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for objects: %w", err)
+	}
+	return false, nil
+}
+
 // Usage asks the file system for its room.
 func (s *Store) Usage() (Usage, error) {
 	var stat syscall.Statfs_t

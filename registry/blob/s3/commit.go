@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry/blob"
 )
+
+// completePause is between two requests to complete an upload; it doubles.
+const completePause = 200 * time.Millisecond
 
 // errOtherContent: what is in the object's place was not made of the partial.
 var errOtherContent = errors.New("it was completed with other content")
@@ -78,19 +82,36 @@ func (s *Store) complete(ctx context.Context, p blob.Partial, st state) error {
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: completed},
 	}
 	in.IfMatch, in.IfNoneMatch = condition(st.Base)
-	limited, cancel := s.limited(ctx)
-	defer cancel()
-	_, err := s.client.CompleteMultipartUpload(limited, in)
-	found, headErr := s.head(ctx, p.Key)
-	switch {
-	case headErr == nil && st.made(found, p.Size):
-		return nil
-	case err != nil:
-		return err
-	case headErr != nil:
-		return headErr
+	pause := completePause
+	for attempt := 1; ; attempt++ {
+		err := s.completeOnce(ctx, in)
+		found, headErr := s.head(ctx, p.Key)
+		switch {
+		case headErr == nil && st.made(found, p.Size):
+			return nil
+		case err == nil && headErr != nil:
+			return headErr
+		case err == nil:
+			return errOtherContent
+		case attempt == maxAttempts || answered(err):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return stop(ctx)
+		case <-time.After(pause):
+		}
+		pause *= 2
 	}
-	return errOtherContent
+}
+
+// completeOnce does not repeat the request as the SDK would: looking at the object
+// first tells more.
+func (s *Store) completeOnce(ctx context.Context, in *s3.CompleteMultipartUploadInput) error {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	_, err := s.client.CompleteMultipartUpload(ctx, in, func(o *s3.Options) { o.RetryMaxAttempts = 1 })
+	return err
 }
 
 // made reports whether the object is the one that the recorded parts make.

@@ -73,6 +73,12 @@ func answer(err error) (code, message string, status int) {
 	return code, message, status
 }
 
+// answered reports whether the storage refused a request for good.
+func answered(err error) bool {
+	code, _, status := answer(err)
+	return code != "" && code != "InternalError" && code != "SlowDown" && status < http.StatusInternalServerError
+}
+
 // refused reports whether a condition (If-Match, If-None-Match) did not hold, now
 // or because another request was just changing it.
 func refused(err error) bool {

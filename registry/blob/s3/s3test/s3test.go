@@ -38,6 +38,8 @@ type Server struct {
 	Endpoint string
 	// AccessKey and SecretKey are the account's.
 	AccessKey, SecretKey string
+	// Stop ends the server before the test does; stopping twice is no error.
+	Stop func()
 }
 
 // Retrieve makes a Server an aws.CredentialsProvider.
@@ -102,16 +104,16 @@ func (s *Server) start(t testing.TB, program, dir string) error {
 		_ = cmd.Wait() // it is killed, or says why in its output
 		close(ended)
 	}()
-	stop := func() {
+	s.Stop = func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-ended
 	}
 	s.Endpoint = "http://" + address
 	if err := waitUntilHealthy(s.Endpoint, ended); err != nil {
-		stop()
+		s.Stop()
 		return fmt.Errorf("%w; versitygw says:\n%s", err, output.String())
 	}
-	t.Cleanup(stop)
+	t.Cleanup(s.Stop)
 	return nil
 }
 

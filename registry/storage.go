@@ -1,0 +1,159 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+)
+
+// blobsFile in the data directory names the bucket that the catalog's blobs are
+// in. There is none while they are in the directory itself.
+const blobsFile = "blobs"
+
+// storage is the open catalog and blob store.
+type storage struct {
+	catalog catalog.Store
+	// data is the data directory. It is locked, and is where blobs are unless they
+	// are in a bucket.
+	data  *filesystem.Store
+	blobs blob.Store
+	// chunkSize is what uploads are best sent in; zero if that does not matter.
+	chunkSize int64
+}
+
+func openStorage(ctx context.Context, o Options) (*storage, error) {
+	// The directory's lock comes first: it keeps another process from beginning
+	// an epoch in a database that is in use.
+	data, err := filesystem.Open(o.DataDir, filesystem.Options{InstanceUID: o.InstanceUID, Adopt: o.Adopt})
+	if err != nil {
+		return nil, err
+	}
+	s := &storage{data: data}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	return s, nil
+}
+
+func (s *storage) open(ctx context.Context, o Options) error {
+	if err := checkBlobs(s.data, o); err != nil {
+		return err
+	}
+	var bucket *s3.Store
+	if o.S3 != nil {
+		where := *o.S3
+		where.InstanceUID, where.Adopt = o.InstanceUID, o.Adopt
+		var err error
+		if bucket, err = s3.Open(ctx, where); err != nil {
+			return err
+		}
+		if err := writeBlobs(o); err != nil {
+			return err
+		}
+	}
+	store, err := sql.Open(ctx, sql.Options{
+		Path:        filepath.Join(o.DataDir, "catalog.db"),
+		InstanceUID: o.InstanceUID,
+		Adopt:       o.Adopt,
+		GracePeriod: gracePeriod,
+		DeleteDelay: deleteDelay,
+		Log:         o.Log.WithName("catalog"),
+	})
+	if err != nil {
+		return err
+	}
+	s.catalog = store
+	if bucket == nil {
+		s.data.StartEpoch(store.Epoch())
+		s.blobs = s.data
+		return nil
+	}
+	bucket.StartEpoch(store.Epoch())
+	s.blobs, s.chunkSize = bucket, bucket.ChunkSize()
+	return nil
+}
+
+func (s *storage) close() error {
+	return errors.Join(s.catalog.Close(), s.data.Close())
+}
+
+// bucketOf names the place of a bucket's blobs.
+func bucketOf(o *s3.Options) string { return strings.TrimSuffix("s3://"+o.Bucket+"/"+o.Prefix, "/") }
+
+// checkBlobs refuses a start that would not find the blobs which the catalog in
+// the directory has.
+func checkBlobs(data *filesystem.Store, o Options) error {
+	content, err := os.ReadFile(filepath.Join(o.DataDir, blobsFile))
+	found := strings.TrimSpace(string(content))
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read where the blobs of data directory %s are: %w", o.DataDir, err)
+	case o.S3 == nil && err == nil:
+		return fmt.Errorf("data directory %s has its blobs in %s: start with --s3-bucket", o.DataDir, found)
+	case o.S3 == nil:
+		return nil
+	case err == nil && found != bucketOf(o.S3) && !o.Adopt:
+		return fmt.Errorf("data directory %s has its blobs in %s, not in %s; once they are copied there, start with --adopt", o.DataDir, found, bucketOf(o.S3))
+	case err == nil:
+		return nil
+	}
+	empty, err := data.Empty()
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("data directory %s has its blobs in itself: start without --s3-bucket, or with another directory", o.DataDir)
+	}
+	return nil
+}
+
+// writeBlobs records durably where the blobs are, before the first is written
+// there.
+func writeBlobs(o Options) error {
+	path := filepath.Join(o.DataDir, blobsFile)
+	temporary := path + ".new"
+	err := writeSynced(temporary, bucketOf(o.S3)+"\n")
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err == nil {
+		err = syncDirectory(o.DataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("record where the blobs of data directory %s are: %w", o.DataDir, err)
+	}
+	return nil
+}
+
+func writeSynced(path, content string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
