@@ -15,6 +15,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
+	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
 // execute runs the command as main does, until it ends or ctx does.
@@ -98,18 +104,20 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func TestTheRegistryAloneServesTheSamples(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+// serveAlone runs the registry alone with the samples and more flags, until stop.
+func serveAlone(t *testing.T, more ...string) (address string, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
 	log := &output{}
 	done := make(chan error, 1)
 	go func() {
-		done <- execute(ctx, log, "registry", "--standalone", "../../config/samples/standalone",
-			"--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--log-format", "text")
+		done <- execute(ctx, log, append([]string{"registry", "--standalone", "../../config/samples/standalone",
+			"--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--log-format", "text"}, more...)...)
 	}()
-	address := regexp.MustCompile(`msg=Serving address=(\S+)`)
+	serving := regexp.MustCompile(`msg=Serving address=(\S+)`)
 	var match []string
-	for deadline := time.Now().Add(time.Minute); match == nil; match = address.FindStringSubmatch(log.String()) {
+	for deadline := time.Now().Add(time.Minute); match == nil; match = serving.FindStringSubmatch(log.String()) {
 		select {
 		case err := <-done:
 			t.Fatalf("it ended: %v\n%s", err, log)
@@ -119,7 +127,20 @@ func TestTheRegistryAloneServesTheSamples(t *testing.T) {
 			t.Fatalf("it does not serve:\n%s", log)
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+match[1]+"/v2/", nil)
+	return match[1], func() {
+		t.Helper()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+}
+
+// ask sends a request as the sample user monalisa, and returns the answer with its
+// body read.
+func ask(t *testing.T, method, url string, body []byte) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +149,41 @@ func TestTheRegistryAloneServesTheSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	defer func() { _ = resp.Body.Close() }()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, content
+}
+
+func TestTheRegistryAloneServesTheSamples(t *testing.T) {
+	address, stop := serveAlone(t)
+	if resp, _ := ask(t, http.MethodGet, "http://"+address+"/v2/", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("the sample token gets %s", resp.Status)
 	}
 	stop()
-	if err := <-done; err != nil {
-		t.Errorf("it ended with %v", err)
+}
+
+func TestTheRegistryAloneKeepsBlobsInABucket(t *testing.T) {
+	server := s3test.Start(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	t.Setenv("AWS_SESSION_TOKEN", "")
+	address, stop := serveAlone(t, "--s3-bucket", s3test.Bucket, "--s3-endpoint", server.Endpoint, "--s3-region", s3test.Region,
+		"--s3-prefix", "alone", "--s3-force-path-style")
+	content := bytes.Repeat([]byte("content "), 100_000)
+	digest := ref.SHA256.FromBytes(content)
+	blobs := "http://" + address + "/v2/octocat/octo-app/monalisa/blobs/"
+	if resp, body := ask(t, http.MethodPost, blobs+"uploads/?digest="+string(digest), content); resp.StatusCode != http.StatusCreated {
+		t.Fatalf("the push gets %s: %s", resp.Status, body)
+	}
+	if resp, body := ask(t, http.MethodGet, blobs+string(digest), nil); resp.StatusCode != http.StatusOK || !bytes.Equal(body, content) {
+		t.Errorf("the pull gets %s and %d bytes", resp.Status, len(body))
+	}
+	stop()
+	found, err := server.Client().ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: aws.String(s3test.Bucket), Prefix: aws.String("alone/objects/")})
+	if err != nil || len(found.Contents) != 1 || *found.Contents[0].Size != int64(len(content)) {
+		t.Errorf("the bucket has %+v (%v), want the blob", found, err)
 	}
 }

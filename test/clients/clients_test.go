@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
+	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/registrytest"
 )
@@ -30,13 +32,18 @@ var (
 // start runs a registry with the private repository octocat/octo-app.
 func start(t *testing.T) *registrytest.Registry {
 	t.Helper()
+	return startWith(t, registrytest.Options{})
+}
+
+func startWith(t *testing.T, o registrytest.Options) *registrytest.Registry {
+	t.Helper()
 	p := registrytest.Policy()
 	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private,
 		Users: []policy.Member{{Name: "hubot", Role: policy.RoleRead}, {Name: "monalisa", Role: policy.RoleWrite}}}}
 	for _, u := range []user{octocat, monalisa, hubot, stranger} {
 		p.Credentials = append(p.Credentials, registrytest.Credential(u.value, u.name, policy.ScopeRead, policy.ScopeWrite, policy.ScopeDelete))
 	}
-	return registrytest.Start(t, p, registrytest.Options{})
+	return registrytest.Start(t, p, o)
 }
 
 // tool is a client. A repository is HOST:PORT/NAME, an image a repository with
@@ -73,7 +80,23 @@ func TestClientsPushAndPull(t *testing.T) {
 		"an image without layers":            writeImage(t, imageOf(t, 0, 0)),
 		"an image with the same layer twice": writeImage(t, repeated(t)),
 	}
-	r := start(t)
+	pushAndPull(t, start(t), layouts)
+}
+
+func TestClientsPushAndPullWithABucket(t *testing.T) {
+	server := s3test.Start(t)
+	r := startWith(t, registrytest.Options{S3: &s3.Options{
+		Bucket: s3test.Bucket, Endpoint: server.Endpoint, Region: s3test.Region, ForcePathStyle: true, Credentials: server,
+	}})
+	pushAndPull(t, r, map[string]string{
+		"an image":                       writeImage(t, imageOf(t, 3, 100_000)),
+		"an image with a layer of 30 MB": writeImage(t, imageOf(t, 1, 30_000_000)),
+		"an index for two architectures": writeIndex(t),
+	})
+}
+
+// pushAndPull does with every tool to every layout what its name says.
+func pushAndPull(t *testing.T, r *registrytest.Registry, layouts map[string]string) {
 	for toolName, newTool := range tools {
 		t.Run(toolName, func(t *testing.T) {
 			tool, ctx := newTool(t), t.Context()
