@@ -61,8 +61,8 @@ type Options struct {
 	DataDir     string
 	InstanceUID string
 	Adopt       bool
-	// S3 is where the blobs are kept; nil means DataDir. Its InstanceUID and Adopt
-	// are those above.
+	// S3 is where the blobs are kept; nil means DataDir. Its InstanceUID, Adopt and
+	// SpoolDir are those above.
 	S3 *s3.Options
 	// Keys sign bearer tokens.
 	Keys *access.Keys

@@ -55,7 +55,7 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	var bucket *s3.Store
 	if o.S3 != nil {
 		where := *o.S3
-		where.InstanceUID, where.Adopt = o.InstanceUID, o.Adopt
+		where.InstanceUID, where.Adopt, where.SpoolDir = o.InstanceUID, o.Adopt, o.DataDir
 		var err error
 		if bucket, err = s3.Open(ctx, where); err != nil {
 			return err

@@ -13,6 +13,10 @@ import (
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
+// readier is an object of which it shows only at the first Read, or by Ready, that
+// it cannot be read. Afterwards it is too late for another status than 200.
+type readier interface{ Ready() error }
+
 // getBlob serves "Pulling blobs" of OCI Distribution, HEAD and GET, with ranges.
 func (h *Handler) getBlob(x *exchange) error {
 	ctx := x.r.Context()
@@ -29,6 +33,11 @@ func (h *Handler) getBlob(x *exchange) error {
 			return err
 		}
 		defer func() { _ = object.Close() }()
+		if object, ok := object.(readier); ok && x.r.Method == http.MethodGet && x.r.Header.Get("Range") == "" {
+			if err := object.Ready(); err != nil {
+				return err
+			}
+		}
 		content = object
 	}
 	header := x.Header()

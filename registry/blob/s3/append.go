@@ -4,7 +4,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -40,8 +39,8 @@ func (s *Store) Create(ctx context.Context) (blob.Partial, error) {
 	return blob.Partial{Key: key}, nil
 }
 
-// Append implements blob.Store. It holds at most two parts in memory: one that is
-// being sent, and one that is being filled.
+// Append implements blob.Store. It holds at most two parts: one that is being sent,
+// and one that is being filled.
 func (s *Store) Append(ctx context.Context, p blob.Partial, r io.Reader) (blob.Partial, error) {
 	if err := stop(ctx); err != nil {
 		return p, err
@@ -75,9 +74,8 @@ type sink struct {
 	size            int64
 	// began is whether this sink made the multipart upload.
 	began bool
-	// buffer is the part that is being filled up to n; nil before the first byte.
-	buffer *[]byte
-	n      int
+	// filling is the part that is being filled; nil before the first byte.
+	filling *part
 	// sending is the part that is being sent.
 	sending *sending
 	err     error
@@ -85,10 +83,10 @@ type sink struct {
 
 // sending is a part on its way. done is closed when etag and err are set.
 type sending struct {
-	buffer *[]byte
-	done   chan struct{}
-	etag   string
-	err    error
+	part *part
+	done chan struct{}
+	etag string
+	err  error
 }
 
 // take writes all of r, which writes itself if it can.
@@ -106,16 +104,16 @@ func (w *sink) take(r io.Reader) error {
 func (w *sink) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 && w.err == nil {
-		if w.buffer == nil {
+		if w.filling == nil {
 			w.err = w.begin()
 			continue
 		}
-		n := copy((*w.buffer)[w.n:w.partSize()], p)
-		w.n += n
+		var n int
+		n, w.err = w.filling.Write(p[:min(len(p), w.partSize()-w.filling.n)])
 		w.size += int64(n)
 		written += n
 		p = p[n:]
-		if w.n == w.partSize() {
+		if w.err == nil && w.filling.n == w.partSize() {
 			w.err = w.sendPart()
 		}
 	}
@@ -130,12 +128,12 @@ func (w *sink) partSize() int {
 	return w.s.partSize
 }
 
-// begin waits for memory and reads the tail into it.
+// begin finds room for a part and reads the tail into it.
 func (w *sink) begin() error {
-	if err := w.s.parts.Acquire(w.ctx, 1); err != nil {
+	var err error
+	if w.filling, err = w.s.newPart(w.partSize()); err != nil {
 		return err
 	}
-	w.buffer = w.s.takeBuffer(w.partSize())
 	tail := w.from.Size
 	if w.recorded.Upload != "" {
 		tail -= w.recorded.PartSize * int64(len(w.recorded.Parts))
@@ -151,62 +149,61 @@ func (w *sink) begin() error {
 	if w.recorded.Tail != "" {
 		in.Key, in.IfMatch = w.s.tailName(w.from.Key, w.recorded.Tail), nil
 	}
-	if err := w.s.readInto(w.ctx, in, (*w.buffer)[:tail]); err != nil {
+	if err := w.s.readInto(w.ctx, in, w.filling, tail); err != nil {
 		return fmt.Errorf("read its tail: %w", err)
 	}
-	w.n = int(tail)
-	if w.n == w.partSize() { // parts have become smaller since
+	if w.filling.n == w.partSize() { // parts have become smaller since
 		return w.sendPart()
 	}
 	return nil
 }
 
-// sendPart sends the full buffer and goes on with another: a second one if there
-// is memory, or the one that was on its way.
+// sendPart sends the full part and goes on with another: a second one if there is
+// memory, or the one that was on its way.
 func (w *sink) sendPart() error {
 	if err := w.beginUpload(); err != nil {
 		return err
 	}
-	var free *[]byte
-	if w.sending == nil && w.s.parts.TryAcquire(1) {
-		free = w.s.takeBuffer(w.partSize())
-	}
-	if w.sending != nil {
+	var free *part
+	if w.sending == nil {
+		free = w.s.newMemoryPart(w.partSize())
+	} else {
 		var err error
 		if free, err = w.await(); err != nil {
-			w.s.releaseBuffer(free)
+			w.s.release(free)
 			return err
 		}
 	}
 	number := len(w.state.Parts) + 1
 	if number > maxParts {
-		w.s.releaseBuffer(free)
+		w.s.release(free)
 		return fmt.Errorf("%w: S3 takes %d parts, of %d bytes here", blob.ErrTooLarge, maxParts, w.partSize())
 	}
-	w.sending = &sending{buffer: w.buffer, done: make(chan struct{})}
-	go func(out *sending, content []byte) {
+	w.sending = &sending{part: w.filling, done: make(chan struct{})}
+	go func(out *sending, key, upload string) {
 		defer close(out.done)
-		out.etag, out.err = w.s.uploadPart(w.ctx, w.from.Key, w.state.Upload, number, content)
-	}(w.sending, (*w.buffer)[:w.n])
-	w.buffer, w.n = free, 0
+		out.etag, out.err = w.s.uploadPart(w.ctx, key, upload, number, out.part.body())
+	}(w.sending, w.from.Key, w.state.Upload)
+	w.filling = free
 	if free != nil {
 		return nil
 	}
 	var err error
-	w.buffer, err = w.await()
+	w.filling, err = w.await()
 	return err
 }
 
-// await records the part that is on its way, and returns its buffer.
-func (w *sink) await() (*[]byte, error) {
+// await records the part that is on its way, and returns it to be filled again.
+func (w *sink) await() (*part, error) {
 	out := w.sending
 	w.sending = nil
 	<-out.done
+	out.part.n = 0
 	if out.err != nil {
-		return out.buffer, out.err
+		return out.part, out.err
 	}
 	w.state.Parts = append(w.state.Parts, out.etag)
-	return out.buffer, nil
+	return out.part, nil
 }
 
 // beginUpload makes the multipart upload, if there is none yet.
@@ -231,16 +228,13 @@ func (w *sink) beginUpload() error {
 	return nil
 }
 
-// finish makes what was written durable, and frees the memory. On an error it
+// finish makes what was written durable, and gives the room back. On an error it
 // takes back what nobody will hear of.
 func (w *sink) finish() (blob.Partial, error) {
-	defer func() {
-		w.s.releaseBuffer(w.buffer)
-		w.buffer = nil
-	}()
+	defer func() { w.s.release(w.filling) }()
 	if w.sending != nil {
-		buffer, err := w.await()
-		w.s.releaseBuffer(buffer)
+		sent, err := w.await()
+		w.s.release(sent)
 		if w.err == nil {
 			w.err = err
 		}
@@ -263,14 +257,13 @@ func (w *sink) finish() (blob.Partial, error) {
 	return blob.Partial{Key: w.from.Key, Size: w.size, State: w.state.encode()}, nil
 }
 
-// flush brings what is left in the buffer to the storage.
+// flush brings what is left of a part to the storage.
 func (w *sink) flush() error {
-	if w.n == 0 {
+	if w.filling.n == 0 {
 		return nil
 	}
-	content := (*w.buffer)[:w.n]
 	if w.from.Size == 0 && w.state.Upload == "" {
-		etag, err := w.s.putFirst(w.ctx, w.from.Key, content)
+		etag, err := w.s.putFirst(w.ctx, w.from.Key, w.filling.body)
 		w.state.Base = etag
 		return err
 	}
@@ -285,10 +278,10 @@ func (w *sink) flush() error {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		tailErr = w.s.putTail(w.ctx, w.from.Key, tail, content)
+		tailErr = w.s.putTail(w.ctx, w.from.Key, tail, w.filling.body())
 	}()
 	w.state.Tail = tail
-	w.state.Short, err = w.s.uploadPart(w.ctx, w.from.Key, w.state.Upload, len(w.state.Parts)+1, content)
+	w.state.Short, err = w.s.uploadPart(w.ctx, w.from.Key, w.state.Upload, len(w.state.Parts)+1, w.filling.body())
 	<-written
 	return errors.Join(err, tailErr)
 }
@@ -305,26 +298,6 @@ func (w *sink) takeBack() {
 	}
 }
 
-// takeBuffer returns memory that parts has counted.
-func (s *Store) takeBuffer(size int) *[]byte {
-	buffer := s.buffers.Get().(*[]byte)
-	if len(*buffer) < size { // parts were larger when the upload began
-		b := make([]byte, size)
-		buffer = &b
-	}
-	return buffer
-}
-
-func (s *Store) releaseBuffer(buffer *[]byte) {
-	if buffer == nil {
-		return
-	}
-	if len(*buffer) == s.partSize {
-		s.buffers.Put(buffer)
-	}
-	s.parts.Release(1)
-}
-
 func (s *Store) nonce() (string, error) {
 	var b [16]byte
 	s.randMu.Lock()
@@ -336,12 +309,12 @@ func (s *Store) nonce() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-func (s *Store) uploadPart(ctx context.Context, key, upload string, number int, content []byte) (etag string, err error) {
+func (s *Store) uploadPart(ctx context.Context, key, upload string, number int, content io.ReadSeeker) (etag string, err error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &s.bucket, Key: s.objectName(key), UploadId: &upload,
-		PartNumber: aws.Int32(int32(number)), Body: bytes.NewReader(content),
+		PartNumber: aws.Int32(int32(number)), Body: content,
 	})
 	if err != nil {
 		return "", err
@@ -349,16 +322,16 @@ func (s *Store) uploadPart(ctx context.Context, key, upload string, number int, 
 	return aws.ToString(out.ETag), nil
 }
 
-func (s *Store) putTail(ctx context.Context, key, nonce string, content []byte) error {
+func (s *Store) putTail(ctx context.Context, key, nonce string, content io.ReadSeeker) error {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: s.tailName(key, nonce), Body: bytes.NewReader(content)})
+	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: s.tailName(key, nonce), Body: content})
 	return err
 }
 
 // putFirst writes a whole object to its place. What an unrecorded Append left
 // there is replaced; an answer that was lost is found again by the writer's name.
-func (s *Store) putFirst(ctx context.Context, key string, content []byte) (etag string, err error) {
+func (s *Store) putFirst(ctx context.Context, key string, content func() io.ReadSeeker) (etag string, err error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	writer, err := s.nonce()
@@ -368,7 +341,7 @@ func (s *Store) putFirst(ctx context.Context, key string, content []byte) (etag 
 	replaced := ""
 	for range maxAttempts {
 		in := &s3.PutObjectInput{
-			Bucket: &s.bucket, Key: s.objectName(key), Body: bytes.NewReader(content), Metadata: map[string]string{writerKey: writer},
+			Bucket: &s.bucket, Key: s.objectName(key), Body: content(), Metadata: map[string]string{writerKey: writer},
 		}
 		in.IfMatch, in.IfNoneMatch = condition(replaced)
 		out, putErr := s.client.PutObject(ctx, in)

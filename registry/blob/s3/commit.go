@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (s *Store) Commit(ctx context.Context, p blob.Partial) error {
 	}
 	switch {
 	case p.Size == 0:
-		_, err = s.putFirst(ctx, p.Key, nil)
+		_, err = s.putFirst(ctx, p.Key, func() io.ReadSeeker { return strings.NewReader("") })
 	case st.Upload == "":
 		err = s.checkWhole(ctx, p, st)
 	default:

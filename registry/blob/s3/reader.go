@@ -211,8 +211,23 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// readInto reads an object of exactly len(p) bytes.
-func (s *Store) readInto(ctx context.Context, in *s3.GetObjectInput, p []byte) error {
+// Ready sends the request that the next Read needs, so that an object which cannot
+// be read shows before anything is said about it.
+func (r *reader) Ready() error {
+	if r.closed {
+		return fs.ErrClosed
+	}
+	if r.body != nil || r.offset >= r.size {
+		return nil
+	}
+	if err := r.request(); err != nil {
+		return objectError("read", r.key, err)
+	}
+	return nil
+}
+
+// readInto copies an object of exactly size bytes.
+func (s *Store) readInto(ctx context.Context, in *s3.GetObjectInput, w io.Writer, size int64) error {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	out, err := s.client.GetObject(ctx, in)
@@ -220,9 +235,9 @@ func (s *Store) readInto(ctx context.Context, in *s3.GetObjectInput, p []byte) e
 		return err
 	}
 	defer func() { _ = out.Body.Close() }() // it was only read
-	if aws.ToInt64(out.ContentLength) != int64(len(p)) {
-		return fmt.Errorf("it has %d bytes, %d were recorded", aws.ToInt64(out.ContentLength), len(p))
+	if aws.ToInt64(out.ContentLength) != size {
+		return fmt.Errorf("it has %d bytes, %d were recorded", aws.ToInt64(out.ContentLength), size)
 	}
-	_, err = io.ReadFull(out.Body, p)
+	_, err = io.CopyN(w, out.Body, size)
 	return err
 }

@@ -51,8 +51,8 @@ const (
 	MinPartSize = 5 << 20
 	// DefaultPartSize bounds an object to 78 GiB, because S3 takes 10,000 parts.
 	DefaultPartSize = 8 << 20
-	// DefaultMemory lets 16 parts be under way at a time.
-	DefaultMemory = 128 << 20
+	// DefaultMemory is room for eight parts.
+	DefaultMemory = 64 << 20
 
 	defaultTimeout = 2 * time.Minute
 	defaultStall   = 30 * time.Second
@@ -85,9 +85,13 @@ type Options struct {
 
 	// PartSize in bytes, at least MinPartSize; zero is DefaultPartSize.
 	PartSize int
-	// Memory in bytes that all Appends together may hold, at least one part; zero
-	// is DefaultMemory. An Append that finds none left waits before it reads.
+	// Memory in bytes that all Appends together may hold in parts; zero is
+	// DefaultMemory. An Append that finds none left keeps its part in a file of
+	// SpoolDir, so that it neither waits for slow clients nor grows the process.
 	Memory int64
+	// SpoolDir is a directory for such files, which have no name there; empty is
+	// the system's for temporary files.
+	SpoolDir string
 	// Timeout bounds each request but the reading of an object, its repetitions
 	// included; zero is two minutes. Stall is how long a read may wait for the next
 	// bytes before it is begun again where it stopped; zero is 30 seconds.
@@ -107,8 +111,9 @@ type Store struct {
 	timeout  time.Duration
 	stall    time.Duration
 	epoch    uint64
-	parts    *semaphore.Weighted
+	memory   *semaphore.Weighted
 	buffers  sync.Pool
+	spoolDir string
 
 	randMu sync.Mutex
 	rand   io.Reader
@@ -129,6 +134,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		client: client, bucket: o.Bucket, partSize: o.PartSize, timeout: o.Timeout, stall: o.Stall, rand: o.Rand,
+		spoolDir: o.SpoolDir,
 	}
 	if o.Prefix != "" {
 		s.prefix = o.Prefix + "/"
@@ -148,7 +154,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
 	}
-	s.parts = semaphore.NewWeighted(max(1, o.Memory/int64(s.partSize)))
+	s.memory = semaphore.NewWeighted(o.Memory)
 	s.buffers.New = func() any { b := make([]byte, s.partSize); return &b }
 	if err := s.claim(ctx, o.InstanceUID, o.Adopt); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.place(o.Endpoint), err)

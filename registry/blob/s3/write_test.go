@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -374,46 +376,63 @@ func TestAFailedAppendLeavesNothing(t *testing.T) {
 	})
 }
 
-// TestMemoryIsBounded: however many uploads there are, no more parts than the
-// memory holds are on their way, and all get through.
-func TestMemoryIsBounded(t *testing.T) {
+func TestManyUploadsShareTheMemory(t *testing.T) {
 	server := s3test.Start(t)
-	p := startProxy(t, server)
-	var mu sync.Mutex
-	now, most := 0, 0
-	p.set(func(w http.ResponseWriter, r *http.Request) bool {
-		if operation(r) != "UploadPart" {
-			return false
+	for _, memory := range []int64{1, part, 3 * part} {
+		o := options(server)
+		o.Memory, o.SpoolDir = memory, t.TempDir()
+		s := open(t, o)
+		var all sync.WaitGroup
+		failures := make(chan error, 6)
+		for i := range cap(failures) {
+			all.Go(func() {
+				failures <- roundTrip(t.Context(), s, blobtest.Content(uint64(i), 3*part+i))
+			})
 		}
-		mu.Lock()
-		now++
-		most = max(most, now)
-		mu.Unlock()
-		p.forward.ServeHTTP(w, r)
-		mu.Lock()
-		now--
-		mu.Unlock()
-		return true
-	})
-	o := p.through(options(server))
-	o.Memory = 2 * part
+		all.Wait()
+		close(failures)
+		for err := range failures {
+			if err != nil {
+				t.Errorf("with memory for %d bytes: %v", memory, err)
+			}
+		}
+		if files, err := os.ReadDir(o.SpoolDir); err != nil || len(files) != 0 {
+			t.Errorf("the spool directory has %v (%v), want nothing", files, err)
+		}
+	}
+}
+
+func TestASlowUploadDoesNotHoldUpOthers(t *testing.T) {
+	o := options(s3test.Start(t))
+	o.Memory, o.SpoolDir = part, t.TempDir()
 	s := open(t, o)
-	var all sync.WaitGroup
-	failures := make(chan error, 6)
-	for i := range cap(failures) {
-		all.Go(func() {
-			failures <- roundTrip(t.Context(), s, blobtest.Content(uint64(i), 3*part+i))
-		})
+	slow, client := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Append(t.Context(), create(t, s), slow)
+		ended <- err
+	}()
+	if _, err := client.Write([]byte("it begins, and takes the memory")); err != nil {
+		t.Fatal(err)
 	}
-	all.Wait()
-	close(failures)
-	for err := range failures {
-		if err != nil {
-			t.Error(err)
-		}
+	if err := roundTrip(t.Context(), s, blobtest.Content(1, 2*part+7)); err != nil {
+		t.Error(err)
 	}
-	if most > 2 {
-		t.Errorf("%d parts were on their way at once, want at most the 2 that fit the memory", most)
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASpoolDirectoryThatIsMissingIsSaid(t *testing.T) {
+	o := options(s3test.Start(t))
+	o.Memory, o.SpoolDir = 1, filepath.Join(t.TempDir(), "missing")
+	s := open(t, o)
+	p := create(t, s)
+	if got, err := s.Append(t.Context(), p, strings.NewReader("content")); err == nil || !strings.Contains(err.Error(), o.SpoolDir) || got.Size != 0 {
+		t.Errorf("Append returned %+v, %v; want the directory to be named", got, err)
 	}
 }
 
