@@ -85,7 +85,7 @@ func (s *Store) writeMarker(ctx context.Context, uid, etag string) error {
 	return err
 }
 
-// checkConditions makes sure that the storage honours If-None-Match, by writing
+// checkConditions makes sure that the storage honors If-None-Match, by writing
 // what is there already.
 func (s *Store) checkConditions(ctx context.Context, uid string) error {
 	switch err := s.writeMarker(ctx, uid, ""); {

@@ -163,7 +163,7 @@ func (r *reader) read(p []byte) (int, error) {
 	if !late.Stop() && err != nil {
 		err = fmt.Errorf("nothing arrived for %s", r.s.stall)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if r.drop(); n == 0 {
 			err = io.ErrUnexpectedEOF
 		}

@@ -15,7 +15,7 @@
 //
 // An object is brought to its place only on the condition that what is there is
 // what the writer knows of (If-None-Match, If-Match), so that a request which was
-// given up and arrives late replaces nothing. The storage must honour that for
+// given up and arrives late replaces nothing. The storage must honor that for
 // PutObject and CompleteMultipartUpload; Open checks the former.
 //
 // Any number of processes may use one bucket and prefix for one instance.

@@ -34,7 +34,7 @@ func open(t testing.TB, o s3.Options) *s3.Store {
 func TestStore(t *testing.T) {
 	server := s3test.Start(t)
 	n := 0
-	blobtest.Run(t, func(t *testing.T) blobtest.Open {
+	blobtest.Run(t, func(*testing.T) blobtest.Open {
 		n++
 		o := options(server)
 		o.Prefix = fmt.Sprintf("data-%d", n)
