@@ -217,8 +217,9 @@ type Store interface {
 	// Epoch numbers the starts of the registry on this database; it is fixed
 	// while the Store is open.
 	Epoch() uint64
-	// UncleanEpochs lists earlier epochs that did not end with Close and have
-	// not been swept; Swept forgets one.
+	// UncleanEpochs lists the epochs of processes that are gone, did not end with
+	// Close and have not been swept; Swept forgets one. Such an epoch stores
+	// nothing any more.
 	UncleanEpochs(ctx context.Context) ([]uint64, error)
 	Swept(ctx context.Context, epoch uint64) error
 	// Ping reports whether the database answers.

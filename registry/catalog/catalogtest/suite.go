@@ -92,6 +92,16 @@ type fixture struct {
 	clock *Clock
 }
 
+// Crasher is a store that can end as in a crash. One that cannot goes on beside
+// those that are opened after it, which take it for gone.
+type Crasher interface{ Crash() }
+
+func (f *fixture) crash() {
+	if c, can := f.Store.(Crasher); can {
+		c.Crash()
+	}
+}
+
 func newFixture(t testing.TB, open Open) *fixture {
 	t.Helper()
 	clock := NewClock()

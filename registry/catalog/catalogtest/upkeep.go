@@ -279,8 +279,9 @@ func testEpochs(t *testing.T, open Open) {
 		t.Fatalf("epoch %d follows %d", second.Epoch(), first.Epoch())
 	}
 	second.wantBlob(app, inline("small"))
-	// It goes on without having been closed, as after a crash.
+	second.crash()
 	third := start(second.Epoch())
+	third.crash()
 	fourth := start(second.Epoch(), third.Epoch())
 	fourth.must(fourth.Swept(t.Context(), second.Epoch()))
 	fourth.must(fourth.Swept(t.Context(), fourth.Epoch()))

@@ -66,7 +66,7 @@ func inlineContent(key string, content []byte) []byte {
 func (s *Store) postponeReview(ctx context.Context, name ref.Name, digest ref.Digest) error {
 	return s.write(ctx, false, func(t tx) error {
 		// What is kept may be older than this review time.
-		s.changed.name(name)
+		t.changesName(name)
 		// A link that a review has removed since it was read is unknown.
 		l, err := findLink(t, name, digest)
 		if err != nil || !l.reviewed {
@@ -89,11 +89,12 @@ type link struct {
 	reviewed bool
 }
 
-// findLink returns catalog.ErrBlobUnknown when name does not link the digest.
+// findLink locks a link, its name and its blob. It returns
+// catalog.ErrBlobUnknown when name does not link the digest.
 func findLink(t tx, name ref.Name, digest ref.Digest) (link, error) {
 	found, err := t.first(`SELECT l.name_id, l.blob_id, l.review_due
 		FROM names n, blobs b, links l
-		WHERE n.name = ? AND b.digest = ? AND l.name_id = n.id AND l.blob_id = b.id`, name, digest)
+		WHERE n.name = ? AND b.digest = ? AND l.name_id = n.id AND l.blob_id = b.id FOR UPDATE`, name, digest)
 	if err != nil {
 		return link{}, err
 	}
@@ -141,40 +142,32 @@ func tidyName(t tx, id int64) error {
 	return err
 }
 
-// ensureName returns a name's id, and makes the name known.
+// ensureName makes a name known, locks it and returns its id.
 func ensureName(t tx, name ref.Name) (int64, error) {
-	id, err := nameID(t, name)
-	if err != nil || id != 0 {
-		return id, err
-	}
-	made, err := t.first("INSERT INTO names (name) VALUES (?) RETURNING id", name)
+	found, err := t.first("SELECT id FROM names WHERE name = ? FOR UPDATE", name)
 	if err != nil {
 		return 0, err
 	}
-	return made.int(0), nil
-}
-
-// nameID is 0 for a name without content.
-func nameID(t tx, name ref.Name) (int64, error) {
-	found, err := t.first("SELECT id FROM names WHERE name = ?", name)
-	if err != nil || found == nil {
-		return 0, err
+	if found == nil {
+		// Where others write, one of them may have made it since: then this
+		// changes nothing and locks the row.
+		found, err = t.first(`INSERT INTO names (name) VALUES (?)
+			ON CONFLICT (name) DO UPDATE SET listed = names.listed RETURNING id`, name)
+		if err != nil {
+			return 0, err
+		}
 	}
 	return found.int(0), nil
 }
 
-// linkBlob links a blob to a name for at least a grace period.
-func (s *Store) linkBlob(t tx, name ref.Name, blobID int64) error {
-	id, err := ensureName(t, name)
-	if err != nil {
-		return err
-	}
-	l := link{nameID: id, blobID: blobID}
+// linkBlob links a blob to a name for at least a grace period. Both are locked.
+func (s *Store) linkBlob(t tx, nameID, blobID int64) error {
+	l := link{nameID: nameID, blobID: blobID}
 	// A link that a manifest uses has nothing to wait for.
 	if used, err := l.used(t); err != nil || used {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO links (name_id, blob_id, review_due) VALUES (?, ?, ?)
+	_, err := t.exec(`INSERT INTO links (name_id, blob_id, review_due) VALUES (?, ?, ?)
 		ON CONFLICT (name_id, blob_id) DO UPDATE SET review_due = excluded.review_due`, l.nameID, l.blobID, s.reviewTime())
 	return err
 }
@@ -182,11 +175,20 @@ func (s *Store) linkBlob(t tx, name ref.Name, blobID int64) error {
 // Mount implements catalog.Blobs.
 func (s *Store) Mount(ctx context.Context, name ref.Name, digest ref.Digest, from ref.Name) error {
 	return s.write(ctx, true, func(t tx) error {
-		source, err := findLink(t, from, digest)
+		nameID, err := ensureName(t, name)
 		if err != nil {
 			return err
 		}
-		return s.linkBlob(t, name, source.blobID)
+		// Without from's own lock: the blob's keeps its links as they are.
+		source, err := t.first(`SELECT b.id FROM names n, blobs b, links l
+			WHERE n.name = ? AND b.digest = ? AND l.name_id = n.id AND l.blob_id = b.id FOR UPDATE OF b, l`, from, digest)
+		if err != nil {
+			return err
+		}
+		if source == nil {
+			return catalog.ErrBlobUnknown
+		}
+		return s.linkBlob(t, nameID, source.int(0))
 	})
 }
 
@@ -218,7 +220,7 @@ func (s *Store) DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest
 		} else if used {
 			return catalog.ErrBlobInUse
 		}
-		s.changed.name(name)
+		t.changesName(name)
 		if linked, err := l.remove(t); err != nil || linked {
 			return err
 		}
@@ -230,31 +232,49 @@ func (s *Store) DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest
 // putBlob stores a blob unless its digest is stored, and links it to name. What
 // it returns is the key of bytes that are stored twice.
 func (s *Store) putBlob(t tx, name ref.Name, b catalog.Blob) (discard string, err error) {
-	stored, err := t.first("SELECT id, object_key, review_due FROM blobs WHERE digest = ?", b.Digest)
+	nameID, err := ensureName(t, name)
 	if err != nil {
 		return "", err
 	}
-	if stored == nil {
-		made, err := t.first("INSERT INTO blobs (digest, size, object_key, content) VALUES (?, ?, ?, ?) RETURNING id",
-			b.Digest, b.Size, b.Key, b.Content)
-		if err != nil {
-			return "", err
-		}
-		return "", s.linkBlob(t, name, made.int(0))
-	}
-	id := stored.int(0)
-	if !stored.null(2) {
-		if _, err := t.exec("UPDATE blobs SET review_due = NULL WHERE id = ?", id); err != nil {
-			return "", err
-		}
-	}
-	if err := s.linkBlob(t, name, id); err != nil {
+	id, key, err := ensureBlob(t, b)
+	if err != nil {
 		return "", err
 	}
-	if b.Key == stored.text(1) {
+	if err := s.linkBlob(t, nameID, id); err != nil {
+		return "", err
+	}
+	if b.Key == key {
 		return "", nil
 	}
 	return b.Key, s.deleteObject(t, b.Key, s.options.Now())
+}
+
+// ensureBlob stores a blob unless its digest is stored, locks it, ends its
+// review, and returns its id and its object's key.
+func ensureBlob(t tx, b catalog.Blob) (id int64, key string, err error) {
+	for {
+		stored, err := t.first("SELECT id, object_key, review_due FROM blobs WHERE digest = ? FOR UPDATE", b.Digest)
+		if err != nil {
+			return 0, "", err
+		}
+		if stored != nil {
+			id = stored.int(0)
+			if !stored.null(2) {
+				_, err = t.exec("UPDATE blobs SET review_due = NULL WHERE id = ?", id)
+			}
+			return id, stored.text(1), err
+		}
+		made, err := t.first(`INSERT INTO blobs (digest, size, object_key, content) VALUES (?, ?, ?, ?)
+			ON CONFLICT (digest) DO NOTHING RETURNING id`, b.Digest, b.Size, b.Key, b.Content)
+		if err != nil {
+			return 0, "", err
+		}
+		if made != nil {
+			return made.int(0), b.Key, nil
+		}
+		// Another writer has stored it since: now it is to be found, unless it
+		// has been removed again.
+	}
 }
 
 // deleteObject queues an object for deletion; "" is none.

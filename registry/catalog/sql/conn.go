@@ -24,6 +24,10 @@ type tx interface {
 	query(query string, each func(row) error, args ...any) error
 	// first returns the first row, nil when there is none.
 	first(query string, args ...any) (row, error)
+	// changesName and changesTag tell what the operation makes wrong of what is
+	// kept in memory: anything in a name, or one tag of it.
+	changesName(name ref.Name)
+	changesTag(name ref.Name, tag ref.Tag)
 }
 
 // row is one row of a result, read by column number.
@@ -63,6 +67,8 @@ type conn struct {
 	raw        driver.Conn
 	statements map[string]statement
 	args       []driver.NamedValue
+	// changed is what the transaction under way makes wrong in the cache.
+	changed changes
 }
 
 var _ tx = (*conn)(nil)
@@ -81,7 +87,7 @@ func (c *conn) prepared(query string) (statement, error) {
 }
 
 func (c *conn) prepare(query string) (statement, error) {
-	prepared, err := c.raw.Prepare(query)
+	prepared, err := c.raw.Prepare(withoutLocks(query))
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -102,6 +108,7 @@ func (c *conn) bind(args []any) ([]driver.NamedValue, error) {
 	return c.args, nil
 }
 
+// toValue converts an argument to what both databases' drivers take.
 func toValue(arg any) (driver.Value, error) {
 	switch v := arg.(type) {
 	case nil, string, int64, []byte:
@@ -191,6 +198,10 @@ func (c *conn) first(query string, args ...any) (row, error) {
 	}
 	return found, nil
 }
+
+func (c *conn) changesName(name ref.Name) { c.changed.name(name) }
+
+func (c *conn) changesTag(name ref.Name, tag ref.Tag) { c.changed.tag(name, tag) }
 
 // script runs statements without arguments that are needed once; results are
 // dropped.

@@ -39,14 +39,14 @@ func (s *Store) PutManifest(ctx context.Context, name ref.Name, m catalog.Manife
 			// Only the media type may have been said outside of them.
 			id = stored.int(0)
 			if stored.text(1) != m.MediaType {
-				s.changed.name(name)
+				t.changesName(name)
 				if _, err := t.exec("UPDATE manifests SET media_type = ? WHERE id = ?", m.MediaType, id); err != nil {
 					return err
 				}
 			}
 		}
 		for _, tag := range tags {
-			s.changed.tag(name, tag)
+			t.changesTag(name, tag)
 			if _, err := t.exec(`INSERT INTO tags (name_id, tag, manifest_id) VALUES (?, ?, ?)
 				ON CONFLICT (name_id, tag) DO UPDATE SET manifest_id = excluded.manifest_id`, nameID, tag, id); err != nil {
 				return err
@@ -213,14 +213,14 @@ func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) 
 func (s *Store) DeleteManifest(ctx context.Context, name ref.Name, digest ref.Digest) error {
 	return s.write(ctx, true, func(t tx) error {
 		found, err := t.first(`SELECT m.id, m.name_id FROM names n, manifests m
-			WHERE n.name = ? AND m.name_id = n.id AND m.digest = ?`, name, digest)
+			WHERE n.name = ? AND m.name_id = n.id AND m.digest = ? FOR UPDATE`, name, digest)
 		if err != nil {
 			return err
 		}
 		if found == nil {
 			return catalog.ErrManifestUnknown
 		}
-		s.changed.name(name)
+		t.changesName(name)
 		id, nameID := found.int(0), found.int(1)
 		if parent, err := t.first("SELECT 1 FROM manifest_refs WHERE child_id = ? LIMIT 1", id); err != nil {
 			return err
@@ -272,7 +272,7 @@ func (s *Store) removeManifest(t tx, nameID, id int64) error {
 // DeleteTag implements catalog.Manifests.
 func (s *Store) DeleteTag(ctx context.Context, name ref.Name, tag ref.Tag) error {
 	return s.write(ctx, true, func(t tx) error {
-		s.changed.tag(name, tag)
+		t.changesTag(name, tag)
 		deleted, err := t.exec("DELETE FROM tags WHERE name_id = (SELECT id FROM names WHERE name = ?) AND tag = ?", name, tag)
 		if err != nil {
 			return err

@@ -192,7 +192,7 @@ func TestCompatibleNewerSchemaIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	meta, err := s.writer.ask("SELECT schema_version FROM meta")
+	meta, err := fileOf(s).writer.ask("SELECT schema_version FROM meta")
 	if err != nil || meta.int(0) != 9 {
 		t.Fatalf("schema version is %v (%v), want 9 as before", meta, err)
 	}

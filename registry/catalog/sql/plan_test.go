@@ -23,11 +23,11 @@ func TestStatementsUseIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	runEverything(t, s)
-	connections := []*conn{s.writer}
-	for range cap(s.readers) {
-		reader := <-s.readers
+	connections := []*conn{fileOf(s).writer}
+	for range cap(fileOf(s).readers) {
+		reader := <-fileOf(s).readers
 		connections = append(connections, reader)
-		defer func() { s.readers <- reader }()
+		defer func() { fileOf(s).readers <- reader }()
 	}
 	statements := map[string]bool{}
 	for _, c := range connections {
@@ -43,12 +43,12 @@ func TestStatementsUseIndexes(t *testing.T) {
 		if strings.Contains(query, "FROM meta") || strings.HasPrefix(query, "UPDATE meta") || strings.HasPrefix(query, "PRAGMA") {
 			continue
 		}
-		explain, err := s.writer.prepare("EXPLAIN QUERY PLAN " + query)
+		explain, err := fileOf(s).writer.prepare("EXPLAIN QUERY PLAN " + query)
 		if err != nil {
 			t.Fatal(err)
 		}
 		arguments := make([]any, strings.Count(query, "?"))
-		err = s.writer.run(explain, func(r row) error {
+		err = fileOf(s).writer.run(explain, func(r row) error {
 			detail := r.text(3)
 			if strings.HasPrefix(detail, "SCAN") && detail != "SCAN CONSTANT ROW" || strings.Contains(detail, "TEMP B-TREE") {
 				t.Errorf("%s\nis run with: %s", query, detail)

@@ -20,32 +20,35 @@ type migration struct {
 
 // migrations in order; the first brings schema version 1.
 var migrations = []migration{
-	{file: "sqlite/0001_initial.sql", minCompatible: 1, release: "0.1"},
+	{file: "0001_initial.sql", minCompatible: 1, release: "0.1"},
 }
 
 // schemaVersion is the newest version of the schema that this program knows.
 var schemaVersion = int64(len(migrations))
 
 var (
-	errForeign     = errors.New("the database belongs to another program; name an empty or a new file")
+	errForeign     = errors.New("the database belongs to another program; name an empty or a new one")
 	errNoInstance  = errors.New("the instance's UID is missing")
 	errOtherOwner  = errors.New("the database belongs to another instance")
 	errNewerSchema = errors.New("the database was written by a newer release")
 )
 
+// schema is what a migration sees of a database.
+type schema interface {
+	tx
+	// directory has the dialect's migrations.
+	directory() string
+	// hasTables reports whether the database has any table, and whether it has
+	// ours.
+	hasTables() (any, ours bool, err error)
+	// script runs statements without arguments that are needed once.
+	script(text string) error
+}
+
 // migrate brings the schema up to date, or says why this program must not touch
-// the database. It runs in a transaction of its own.
-func migrate(c *conn) (err error) {
-	if _, err := c.exec(sqlBegin); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			// The transaction may be gone already; the first error counts.
-			_, _ = c.exec(sqlRollback)
-		}
-	}()
-	used, ours, err := hasTables(c)
+// the database. The transaction around it is the caller's.
+func migrate(c schema) error {
+	used, ours, err := c.hasTables()
 	if err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func migrate(c *conn) (err error) {
 	}
 	var version int64
 	if used {
-		meta, err := c.ask("SELECT schema_version, min_compatible, min_release FROM meta")
+		meta, err := c.first("SELECT schema_version, min_compatible, min_release FROM meta")
 		if err != nil {
 			return err
 		}
@@ -72,14 +75,13 @@ func migrate(c *conn) (err error) {
 			return fmt.Errorf("migrate the schema to version %d: %w", version+1, err)
 		}
 	}
-	_, err = c.exec(sqlCommit)
-	return err
+	return nil
 }
 
 // apply runs the migration that follows version.
-func apply(c *conn, version int64) error {
+func apply(c schema, version int64) error {
 	m := migrations[version]
-	text, err := schemaFiles.ReadFile(m.file)
+	text, err := schemaFiles.ReadFile(c.directory() + "/" + m.file)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func apply(c *conn, version int64) error {
 
 // beginEpoch checks whose database it is and opens the next epoch.
 func beginEpoch(t tx, instanceUID string, adopt bool) (uint64, error) {
-	meta, err := t.first("SELECT instance_uid, epoch FROM meta")
+	meta, err := t.first("SELECT instance_uid, epoch FROM meta FOR UPDATE")
 	if err != nil {
 		return 0, err
 	}
@@ -114,4 +116,10 @@ func beginEpoch(t tx, instanceUID string, adopt bool) (uint64, error) {
 	}
 	_, err = t.exec("INSERT INTO epochs (epoch) VALUES (?)", epoch)
 	return epoch, err
+}
+
+// endEpoch says that an epoch ended cleanly.
+func endEpoch(t tx, epoch uint64) error {
+	_, err := t.exec("DELETE FROM epochs WHERE epoch = ?", epoch)
+	return err
 }

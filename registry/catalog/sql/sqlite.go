@@ -18,11 +18,11 @@ import (
 	"github.com/packages-operator/packages-operator/registry/catalog"
 )
 
-// What differs between databases is in this file: how a connection is opened
-// and configured, how a transaction begins and how durable its end is, what the
+// What is SQLite's own is in this file: how a connection is opened and
+// configured, how a transaction begins and how durable its end is, what the
 // driver's errors mean, and the schema in sqlite/.
 
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var schemaFiles embed.FS
 
 const (
@@ -88,7 +88,7 @@ func dial(path string, settings []string) (*conn, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	c := &conn{raw: raw, statements: map[string]statement{}}
+	c := &conn{raw: raw, statements: map[string]statement{}, changed: changes{}}
 	for _, setting := range append(commonSettings[:len(commonSettings):len(commonSettings)], settings...) {
 		if err := c.script(setting); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -116,8 +116,18 @@ func dialWriter(path string) (*conn, error) {
 
 func dialReader(path string) (*conn, error) { return dial(path, readerSettings) }
 
-// hasTables reports whether the database has any table, and whether it has ours.
-func hasTables(c *conn) (any, ours bool, err error) {
+// withoutLocks is a statement without the words at its end that lock rows: one
+// connection writes at a time.
+func withoutLocks(query string) string {
+	query, _, _ = strings.Cut(query, "FOR UPDATE")
+	return query
+}
+
+// directory implements schema.
+func (c *conn) directory() string { return "sqlite" }
+
+// hasTables implements schema.
+func (c *conn) hasTables() (any, ours bool, err error) {
 	found, err := c.ask("SELECT count(*), count(CASE WHEN name = 'meta' THEN 1 END) FROM sqlite_schema WHERE type = 'table'")
 	if err != nil {
 		return false, false, err

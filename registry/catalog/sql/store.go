@@ -1,20 +1,24 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sql keeps the catalog in an SQL database: SQLite in a file.
+// Package sql keeps the catalog in an SQL database: SQLite in a file, or
+// PostgreSQL.
 //
-// One goroutine writes. It runs the operations that wait in one transaction,
-// each in a savepoint, and answers them after the shared COMMIT, so that many
-// pushes share one fsync. Reads use connections of their own and never wait for
-// a write.
+// The operations are written once, for both, in SQL that both understand. They
+// say which rows they lock; a file has one writer, so there these words are left
+// out. How transactions run is each database's own: see embedded and server.
+//
+// With several writers, the locks make operations on one name follow each other:
+// whatever changes a name's content holds the row of the name, and whatever
+// changes who links a blob holds the row of the blob. Rows are locked in the
+// order uploads, names, blobs, and what was found is read again, or locked
+// itself, once the name is held.
 package sql
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -28,48 +32,71 @@ var errClosed = errors.New("the catalog is closed")
 // DefaultCacheSize is the CacheSize of Options that say nothing about it.
 const DefaultCacheSize = 16 << 20
 
-// Options of Open. Path and InstanceUID are required.
+// Options of Open. InstanceUID is required, and one of Path and URL.
 type Options struct {
 	// Path of the database's file; it is created if it is missing, its
 	// directory is not.
 	Path string
+	// URL of a PostgreSQL database, as libpq reads it; it may hold a password,
+	// and is told nowhere.
+	URL string
 	// InstanceUID is the UID of the instance whose data this is. A database of
 	// another one is refused, unless Adopt hands it over.
 	InstanceUID string
 	Adopt       bool
+	// Alone refuses a PostgreSQL database that another running process uses:
+	// for a registry whose objects are out of other processes' reach.
+	Alone bool
+	// Connections to PostgreSQL at most, beside the one that keeps the epoch; 0
+	// means DefaultConnections.
+	Connections int
 	// GracePeriod is how long content may be without a reference before it is
 	// forgotten; it bounds how long a push may take. DeleteDelay is how long
 	// the bytes of forgotten content are kept on.
 	GracePeriod time.Duration
 	DeleteDelay time.Duration
-	// CacheSize bounds the bytes of tags, manifests and small blobs that are
-	// kept in memory; 0 means DefaultCacheSize, less than 0 keeps nothing.
+	// CacheSize bounds the bytes of tags, manifests and small blobs of a file
+	// that are kept in memory; 0 means DefaultCacheSize, less than 0 keeps
+	// nothing. What PostgreSQL has others may change: it is never kept.
 	CacheSize int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log is where the store tells of what it did at start; the zero value
 	// discards it.
 	Log logr.Logger
+
+	// takeover is how long a process must be out of sight before its epoch is
+	// another's to sweep; 0 means defaultTakeover, less than 0 at once.
+	takeover time.Duration
+}
+
+// database runs operations in transactions. It is safe for concurrent use.
+type database interface {
+	// read runs f on a connection that reads. What f reads with one statement
+	// is one state of the database.
+	read(ctx context.Context, f func(tx) error) error
+	// write runs f in a transaction, and returns when that has ended. It may run
+	// it again when the transaction failed for no reason of f's. Durable is what
+	// survives a crash of the machine. Cancelling ctx withdraws what has not
+	// begun; what has is completed.
+	write(ctx context.Context, durable bool, f func(tx) error) error
+	// begin checks whose database it is and opens the next epoch.
+	begin(ctx context.Context, instanceUID string, adopt bool) (uint64, error)
+	// unclean lists the epochs beside own whose processes are gone for good.
+	unclean(ctx context.Context, own uint64) ([]uint64, error)
+	// lost is closed when the epoch was taken away.
+	lost() <-chan struct{}
+	// close ends the epoch, unless it is 0, and all connections.
+	close(epoch uint64) error
 }
 
 // Store is a catalog.Store.
 type Store struct {
-	options Options
-	epoch   uint64
-
-	// Only serve, and Close after it, use writer, durable and changed.
-	writer  *conn
-	durable bool
-	queue   chan *operation
-	closing chan struct{}
-	served  chan struct{}
-	closed  sync.Once
-
-	// changed is what the transaction under way makes wrong in the cache.
-	changed changes
-
-	readers chan *conn
-	cache   *cache
+	options  Options
+	database database
+	epoch    uint64
+	cache    *cache
+	closed   sync.Once
 }
 
 var _ catalog.Store = (*Store)(nil)
@@ -78,13 +105,28 @@ var _ catalog.Store = (*Store)(nil)
 func Open(ctx context.Context, options Options) (*Store, error) {
 	s, err := open(ctx, options)
 	if err != nil {
-		return nil, fmt.Errorf("open the catalog %s: %w", options.Path, err)
+		return nil, fmt.Errorf("open the catalog %s: %w", options.place(), err)
 	}
-	go s.serve()
+	if e, isFile := s.database.(*embedded); isFile {
+		go e.serve()
+	}
+	unclean, err := s.UncleanEpochs(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the catalog %s: %w", options.place(), err), s.Close())
+	}
+	s.options.Log.Info("Opened the catalog", "place", options.place(), "epoch", s.epoch, "uncleanEpochs", unclean)
 	return s, nil
 }
 
-// open is Open without the goroutine that writes.
+// place is where the database is, without what is secret.
+func (o Options) place() string {
+	if o.URL != "" {
+		return "in PostgreSQL"
+	}
+	return o.Path
+}
+
+// open is Open without the goroutine that writes to a file.
 func open(ctx context.Context, options Options) (*Store, error) {
 	if options.InstanceUID == "" {
 		return nil, errNoInstance
@@ -95,118 +137,51 @@ func open(ctx context.Context, options Options) (*Store, error) {
 	if options.CacheSize == 0 {
 		options.CacheSize = DefaultCacheSize
 	}
-	path, err := filepath.Abs(options.Path)
+	if options.URL != "" {
+		options.CacheSize = -1
+	}
+	s := &Store{options: options, cache: newCache(options.CacheSize)}
+	var err error
+	if options.URL != "" {
+		s.database, err = openServer(ctx, options)
+	} else {
+		s.database, err = openEmbedded(options.Path, s.cache)
+	}
 	if err != nil {
 		return nil, err
 	}
-	options.Path = path
-	s := &Store{
-		options: options,
-		durable: true,
-		queue:   make(chan *operation),
-		closing: make(chan struct{}),
-		served:  make(chan struct{}),
-		changed: changes{},
-		cache:   newCache(options.CacheSize),
-	}
-	if err := s.dial(ctx); err != nil {
-		return nil, err
+	if s.epoch, err = s.database.begin(ctx, options.InstanceUID, options.Adopt); err != nil {
+		if e, isFile := s.database.(*embedded); isFile {
+			return nil, errors.Join(err, e.hangUp())
+		}
+		return nil, errors.Join(err, s.database.close(0))
 	}
 	return s, nil
 }
 
-// dial opens the connections and begins the epoch.
-func (s *Store) dial(ctx context.Context) (err error) {
-	if err := prepareFile(s.options.Path); err != nil {
-		return err
-	}
-	if s.writer, err = dialWriter(s.options.Path); err != nil {
-		return err
-	}
-	// As many readers as can work at once, and a few that wait for the disk.
-	s.readers = make(chan *conn, runtime.GOMAXPROCS(0)+2)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.hangUp())
-		}
-	}()
-	if err := migrate(s.writer); err != nil {
-		return err
-	}
-	for range cap(s.readers) {
-		reader, err := dialReader(s.options.Path)
-		if err != nil {
-			return err
-		}
-		s.readers <- reader
-	}
-	first := &operation{durable: true, done: make(chan struct{}), run: func(t tx) error {
-		s.epoch, err = beginEpoch(t, s.options.InstanceUID, s.options.Adopt)
-		return err
-	}}
-	s.commit([]*operation{first})
-	if first.err != nil {
-		return first.err
-	}
-	if err := syncDirectory(s.options.Path); err != nil {
-		return err
-	}
-	unclean, err := s.UncleanEpochs(ctx)
-	if err != nil {
-		return err
-	}
-	s.options.Log.Info("Opened the catalog", "path", s.options.Path, "epoch", s.epoch, "uncleanEpochs", unclean)
-	return nil
-}
+func (s *Store) read(ctx context.Context, f func(tx) error) error { return s.database.read(ctx, f) }
 
-// hangUp closes every connection that is not in use, the writer last: it then
-// moves the log into the database's file.
-func (s *Store) hangUp() error {
-	var errs []error
-	for range len(s.readers) {
-		errs = append(errs, (<-s.readers).close())
-	}
-	return errors.Join(append(errs, s.writer.close())...)
-}
-
-// read runs f on a connection that reads. What f reads with one statement is
-// one state of the database.
-func (s *Store) read(ctx context.Context, f func(tx) error) error {
-	select {
-	case <-s.closing:
-		return errClosed
-	default:
-	}
-	select {
-	case c := <-s.readers:
-		defer func() { s.readers <- c }()
-		return f(c)
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closing:
-		return errClosed
-	}
+func (s *Store) write(ctx context.Context, durable bool, f func(tx) error) error {
+	return s.database.write(ctx, durable, f)
 }
 
 // Epoch implements catalog.Store.
 func (s *Store) Epoch() uint64 { return s.epoch }
 
+// Lost is closed when the epoch was taken away from this process, which was out
+// of the database's sight for too long: the store refuses to change anything
+// from then on, and the process is to be started anew. Nil for a file.
+func (s *Store) Lost() <-chan struct{} { return s.database.lost() }
+
 // UncleanEpochs implements catalog.Store.
 func (s *Store) UncleanEpochs(ctx context.Context) ([]uint64, error) {
-	var epochs []uint64
-	err := s.read(ctx, func(t tx) error {
-		return t.query("SELECT epoch FROM epochs WHERE epoch < ? ORDER BY epoch", func(r row) error {
-			epochs = append(epochs, uint64(r.int(0)))
-			return nil
-		}, s.epoch)
-	})
-	return epochs, err
+	return s.database.unclean(ctx, s.epoch)
 }
 
 // Swept implements catalog.Store.
 func (s *Store) Swept(ctx context.Context, epoch uint64) error {
 	return s.write(ctx, true, func(t tx) error {
-		_, err := t.exec("DELETE FROM epochs WHERE epoch = ? AND epoch < ?", epoch, s.epoch)
+		_, err := t.exec("DELETE FROM epochs WHERE epoch = ? AND epoch <> ?", epoch, s.epoch)
 		return err
 	})
 }
@@ -223,26 +198,10 @@ func (s *Store) Ping(ctx context.Context) error {
 // twice is no error.
 func (s *Store) Close() error {
 	var err error
-	s.closed.Do(func() { err = s.shutDown() })
+	s.closed.Do(func() {
+		if err = s.database.close(s.epoch); err != nil {
+			err = fmt.Errorf("close the catalog %s: %w", s.options.place(), err)
+		}
+	})
 	return err
-}
-
-func (s *Store) shutDown() error {
-	close(s.closing)
-	<-s.served
-	last := &operation{durable: true, done: make(chan struct{}), run: func(t tx) error {
-		_, err := t.exec("DELETE FROM epochs WHERE epoch = ?", s.epoch)
-		return err
-	}}
-	s.commit([]*operation{last})
-	errs := []error{last.err}
-	// Wait for reads that are under way.
-	for range cap(s.readers) {
-		errs = append(errs, (<-s.readers).close())
-	}
-	errs = append(errs, s.writer.close())
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close the catalog %s: %w", s.options.Path, err)
-	}
-	return nil
 }

@@ -15,7 +15,7 @@ func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit 
 	var dropped int
 	err := s.write(ctx, true, func(t tx) error {
 		var err error
-		dropped, err = s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE started_at < ? ORDER BY started_at LIMIT ?",
+		dropped, err = s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE started_at < ? ORDER BY started_at LIMIT ? FOR UPDATE SKIP LOCKED",
 			before, atLeast(limit, 0))
 		return err
 	})
@@ -25,7 +25,7 @@ func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit 
 	return dropped, nil
 }
 
-// dropUploads removes the uploads that a query finds by id and key. Nobody
+// dropUploads removes the uploads that a query finds by id and key, and locks. Nobody
 // could read their bytes, so those need not be kept any longer.
 func (s *Store) dropUploads(t tx, query string, args ...any) (int, error) {
 	type upload struct{ id, key string }
@@ -84,20 +84,24 @@ type dueLink struct {
 	name ref.Name
 }
 
+// dueLinks finds links, and locks them with their names and blobs. What another
+// writer holds it leaves for the next time.
 func dueLinks(t tx, now time.Time, limit int) ([]dueLink, error) {
 	var due []dueLink
-	err := t.query(`SELECT l.name_id, l.blob_id, n.name FROM links l, names n
-		WHERE l.review_due <= ? AND n.id = l.name_id ORDER BY l.review_due LIMIT ?`, func(r row) error {
+	err := t.query(`SELECT l.name_id, l.blob_id, n.name FROM links l, names n, blobs b
+		WHERE l.review_due <= ? AND n.id = l.name_id AND b.id = l.blob_id
+		ORDER BY l.review_due LIMIT ? FOR UPDATE SKIP LOCKED`, func(r row) error {
 		due = append(due, dueLink{link: link{nameID: r.int(0), blobID: r.int(1), reviewed: true}, name: ref.Name(r.text(2))})
 		return nil
 	}, now, atLeast(limit, 0))
 	return due, err
 }
 
-// dueBlobs finds blobs that no name links: a new link ends their review.
+// dueBlobs finds blobs that no name links, and locks them: a new link ends their
+// review.
 func dueBlobs(t tx, now time.Time, limit int) ([]int64, error) {
 	var due []int64
-	err := t.query("SELECT id FROM blobs WHERE review_due <= ? ORDER BY review_due LIMIT ?", func(r row) error {
+	err := t.query("SELECT id FROM blobs WHERE review_due <= ? ORDER BY review_due LIMIT ? FOR UPDATE SKIP LOCKED", func(r row) error {
 		due = append(due, r.int(0))
 		return nil
 	}, now, atLeast(limit, 0))
@@ -112,7 +116,7 @@ func (s *Store) reviewLink(t tx, l dueLink) error {
 	if used {
 		return l.endReview(t)
 	}
-	s.changed.name(l.name)
+	t.changesName(l.name)
 	if linked, err := l.remove(t); err != nil || linked {
 		return err
 	}
@@ -174,7 +178,8 @@ func (s *Store) Unreferenced(ctx context.Context, keys []string) ([]string, erro
 	return unreferenced, err
 }
 
-// Purge implements catalog.Upkeep. It holds the writer for as long as it takes.
+// Purge implements catalog.Upkeep. It holds a file's writer, or the names in a
+// server, for as long as it takes.
 func (s *Store) Purge(ctx context.Context, id, repository string) error {
 	return s.write(ctx, true, func(t tx) error {
 		now := s.options.Now()
@@ -184,13 +189,13 @@ func (s *Store) Purge(ctx context.Context, id, repository string) error {
 		}
 		// '0' follows '/', so this is the range of all names in the repository.
 		from, to := repository+"/", repository+"0"
-		if _, err := s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE name > ? AND name < ?", from, to); err != nil {
+		if _, err := s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE name > ? AND name < ? FOR UPDATE", from, to); err != nil {
 			return err
 		}
 		var names []int64
-		if err := t.query("SELECT id, name FROM names WHERE name > ? AND name < ?", func(r row) error {
+		if err := t.query("SELECT id, name FROM names WHERE name > ? AND name < ? ORDER BY name FOR UPDATE", func(r row) error {
 			names = append(names, r.int(0))
-			s.changed.name(ref.Name(r.text(1)))
+			t.changesName(ref.Name(r.text(1)))
 			return nil
 		}, from, to); err != nil {
 			return err
@@ -208,7 +213,8 @@ func (s *Store) Purge(ctx context.Context, id, repository string) error {
 // list, and references with the manifests that have them.
 func (s *Store) purgeName(t tx, id int64) error {
 	var blobs []int64
-	if err := t.query("SELECT blob_id FROM links WHERE name_id = ?", func(r row) error {
+	if err := t.query(`SELECT l.blob_id FROM links l, blobs b
+		WHERE l.name_id = ? AND b.id = l.blob_id ORDER BY l.blob_id FOR UPDATE OF b`, func(r row) error {
 		blobs = append(blobs, r.int(0))
 		return nil
 	}, id); err != nil {

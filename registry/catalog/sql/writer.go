@@ -21,20 +21,21 @@ type operation struct {
 	done    chan struct{}
 }
 
+func newOperation(durable bool, run func(tx) error) *operation {
+	return &operation{run: run, durable: durable, done: make(chan struct{})}
+}
+
 // take claims the operation: once, for the writer or for a caller who gives up.
 func (o *operation) take() bool { return o.taken.CompareAndSwap(false, true) }
 
-// write has the writer run an operation, and returns when the transaction that
-// holds it has ended. A durable operation survives a crash of the machine.
-// Cancelling ctx withdraws an operation that has not begun; one that has is
-// completed.
-func (s *Store) write(ctx context.Context, durable bool, run func(tx) error) error {
-	o := &operation{run: run, durable: durable, done: make(chan struct{})}
+// write implements database: it has the writer run an operation.
+func (e *embedded) write(ctx context.Context, durable bool, run func(tx) error) error {
+	o := newOperation(durable, run)
 	select {
-	case s.queue <- o:
+	case e.queue <- o:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.closing:
+	case <-e.closing:
 		return errClosed
 	}
 	select {
@@ -51,32 +52,32 @@ func (s *Store) write(ctx context.Context, durable bool, run func(tx) error) err
 
 // serve runs operations until the store closes. Those that arrive while a
 // transaction is being committed share the next one.
-func (s *Store) serve() {
-	defer close(s.served)
+func (e *embedded) serve() {
+	defer close(e.served)
 	batch := make([]*operation, 0, maxBatch)
 	for {
 		select {
-		case o := <-s.queue:
+		case o := <-e.queue:
 			batch = append(batch[:0], o)
-		case <-s.closing:
+		case <-e.closing:
 			return
 		}
 	collect:
 		for len(batch) < maxBatch {
 			select {
-			case o := <-s.queue:
+			case o := <-e.queue:
 				batch = append(batch, o)
 			default:
 				break collect
 			}
 		}
-		s.commit(batch)
+		e.commit(batch)
 		clear(batch)
 	}
 }
 
 // commit runs a batch in one transaction and answers its operations.
-func (s *Store) commit(batch []*operation) {
+func (e *embedded) commit(batch []*operation) {
 	taken := batch[:0]
 	durable := false
 	for _, o := range batch {
@@ -88,10 +89,10 @@ func (s *Store) commit(batch []*operation) {
 	if len(taken) == 0 {
 		return
 	}
-	if err := s.transact(taken, durable); err != nil {
+	if err := e.transact(taken, durable); err != nil {
 		// What fails here is the transaction, so none of its operations is
 		// stored, whatever its own result was.
-		_, _ = s.writer.exec(sqlRollback)
+		_, _ = e.writer.exec(sqlRollback)
 		for _, o := range taken {
 			o.err = err
 		}
@@ -101,29 +102,29 @@ func (s *Store) commit(batch []*operation) {
 	}
 }
 
-func (s *Store) transact(batch []*operation, durable bool) error {
-	clear(s.changed)
-	if durable != s.durable {
+func (e *embedded) transact(batch []*operation, durable bool) error {
+	clear(e.writer.changed)
+	if durable != e.durable {
 		mode := sqlQuick
 		if durable {
 			mode = sqlDurable
 		}
-		if _, err := s.writer.exec(mode); err != nil {
+		if _, err := e.writer.exec(mode); err != nil {
 			return fmt.Errorf("set the durability: %w", err)
 		}
-		s.durable = durable
+		e.durable = durable
 	}
-	if _, err := s.writer.exec(sqlBegin); err != nil {
+	if _, err := e.writer.exec(sqlBegin); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	for _, o := range batch {
-		if err := s.runOne(o); err != nil {
+		if err := e.runOne(o); err != nil {
 			return err
 		}
 	}
-	s.cache.begin(s.changed)
-	defer s.cache.end(s.changed)
-	if _, err := s.writer.exec(sqlCommit); err != nil {
+	e.cache.begin(e.writer.changed)
+	defer e.cache.end(e.writer.changed)
+	if _, err := e.writer.exec(sqlCommit); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
@@ -131,18 +132,18 @@ func (s *Store) transact(batch []*operation, durable bool) error {
 
 // runOne runs an operation so that its failure leaves nothing of it in the
 // transaction. The returned error is one of the transaction.
-func (s *Store) runOne(o *operation) error {
-	if _, err := s.writer.exec(sqlSavepoint); err != nil {
+func (e *embedded) runOne(o *operation) error {
+	if _, err := e.writer.exec(sqlSavepoint); err != nil {
 		return fmt.Errorf("begin an operation: %w", err)
 	}
-	if o.err = o.run(s.writer); o.err != nil {
+	if o.err = o.run(e.writer); o.err != nil {
 		// Some failures (a full disk among them) end the whole transaction:
 		// then this fails too.
-		if _, err := s.writer.exec(sqlRollbackTo); err != nil {
+		if _, err := e.writer.exec(sqlRollbackTo); err != nil {
 			return o.err
 		}
 	}
-	if _, err := s.writer.exec(sqlRelease); err != nil {
+	if _, err := e.writer.exec(sqlRelease); err != nil {
 		return fmt.Errorf("end an operation: %w", err)
 	}
 	return nil

@@ -23,7 +23,7 @@ func unserved(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	close(s.served)
+	close(fileOf(s).served)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -32,9 +32,8 @@ func unserved(t *testing.T) *Store {
 	return s
 }
 
-func newOperation(durable bool, run func(tx) error) *operation {
-	return &operation{run: run, durable: durable, done: make(chan struct{})}
-}
+// fileOf is the database of a store that is a file.
+func fileOf(s *Store) *embedded { return s.database.(*embedded) }
 
 // addPurge is an operation whose effect is easy to see.
 func addPurge(id string) *operation {
@@ -82,7 +81,7 @@ func TestBatchKeepsTheOperationsThatSucceed(t *testing.T) {
 	})
 	// An error of the database in one operation leaves the others alone too.
 	again := addPurge("a")
-	s.commit([]*operation{a, b, again, c})
+	fileOf(s).commit([]*operation{a, b, again, c})
 	for _, o := range []*operation{a, b, again, c} {
 		if !answered(o) {
 			t.Fatal("an operation got no answer")
@@ -109,11 +108,11 @@ func (f failing) ExecContext(context.Context, []driver.NamedValue) (driver.Resul
 // failOnce makes the writer's next use of a statement fail.
 func failOnce(t *testing.T, s *Store, query string) {
 	t.Helper()
-	original, err := s.writer.prepared(query)
+	original, err := fileOf(s).writer.prepared(query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.writer.statements[query] = failing{statement: original, connection: s.writer, query: query}
+	fileOf(s).writer.statements[query] = failing{statement: original, connection: fileOf(s).writer, query: query}
 }
 
 func TestBatchFailsWithItsTransaction(t *testing.T) {
@@ -127,7 +126,7 @@ func TestBatchFailsWithItsTransaction(t *testing.T) {
 				o.durable = false
 			}
 			failOnce(t, s, query)
-			s.commit(batch)
+			fileOf(s).commit(batch)
 			for _, o := range batch {
 				if !answered(o) || !errors.Is(o.err, errTest) {
 					t.Fatalf("error is %v, want the transaction's", o.err)
@@ -136,7 +135,7 @@ func TestBatchFailsWithItsTransaction(t *testing.T) {
 			wantPurged(t, s)
 			// The writer goes on.
 			a, c = addPurge("a"), addPurge("c")
-			s.commit([]*operation{a, c})
+			fileOf(s).commit([]*operation{a, c})
 			if err := errors.Join(a.err, c.err); err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +152,7 @@ func TestOnlyDurableOperationsWaitForTheDisk(t *testing.T) {
 		var batch []*operation
 		for _, d := range durable {
 			batch = append(batch, newOperation(d, func(tx) error {
-				r, err := s.writer.ask("PRAGMA synchronous")
+				r, err := fileOf(s).writer.ask("PRAGMA synchronous")
 				if err != nil {
 					return err
 				}
@@ -161,7 +160,7 @@ func TestOnlyDurableOperationsWaitForTheDisk(t *testing.T) {
 				return nil
 			}))
 		}
-		s.commit(batch)
+		fileOf(s).commit(batch)
 		for _, o := range batch {
 			if o.err != nil {
 				t.Fatal(o.err)
@@ -192,7 +191,7 @@ func TestWithdrawnOperationIsNotRun(t *testing.T) {
 	if !b.take() {
 		t.Fatal("a new operation was taken already")
 	}
-	s.commit([]*operation{a, b})
+	fileOf(s).commit([]*operation{a, b})
 	wantPurged(t, s, "a")
 	if answered(b) {
 		t.Fatal("a withdrawn operation was answered")
@@ -238,19 +237,19 @@ func TestFullDatabase(t *testing.T) {
 			})
 			return err
 		})
-		s.commit([]*operation{o})
+		fileOf(s).commit([]*operation{o})
 		return o.err
 	}
 	if err := put("a"); err != nil {
 		t.Fatal(err)
 	}
-	pages, err := s.writer.ask("PRAGMA page_count")
+	pages, err := fileOf(s).writer.ask("PRAGMA page_count")
 	if err != nil {
 		t.Fatal(err)
 	}
 	limit := func(pages int64) {
 		t.Helper()
-		if err := s.writer.script("PRAGMA max_page_count = " + fmt.Sprint(pages)); err != nil {
+		if err := fileOf(s).writer.script("PRAGMA max_page_count = " + fmt.Sprint(pages)); err != nil {
 			t.Fatal(err)
 		}
 	}
