@@ -47,7 +47,7 @@ test: test-unit test-api ## Run all tests but the end-to-end ones.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no Kubernetes, with the race detector.
-	@hack/apt.sh race clients
+	@hack/apt.sh race clients postgresql
 	@hack/tools.sh versitygw >/dev/null
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(E2E_TESTS)))
 

@@ -16,13 +16,15 @@ usage() {
 		  docker    a Docker daemon and its command line
 		  race      a C compiler, for go test -race
 		  clients   skopeo
+		  postgresql a PostgreSQL server, for tests that start it themselves
 	TEXT
 	exit 2
 }
 
 say() { printf 'apt: %s\n' "$*" >&2; }
 
-# needs SET: prints "program package" lines. A program with a slash is a file.
+# needs SET: prints "program package" lines. A program with a slash is a file, or
+# a pattern of files.
 needs() {
 	case $1 in
 	node)
@@ -40,6 +42,14 @@ needs() {
 		;;
 	race) printf '%s\n' "gcc gcc" "/usr/include/stdlib.h libc6-dev" ;;
 	clients) echo "skopeo skopeo" ;;
+	postgresql)
+		# Debian keeps the programs of each version out of PATH.
+		if command -v initdb >/dev/null; then
+			echo "initdb postgresql"
+		else
+			echo "/usr/lib/postgresql/*/bin/initdb postgresql"
+		fi
+		;;
 	*)
 		say "unknown set '$1'"
 		usage
@@ -48,7 +58,7 @@ needs() {
 }
 
 present() {
-	if [[ $1 == */* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
+	if [[ $1 == */* ]]; then compgen -G "$1" >/dev/null; else command -v "$1" >/dev/null; fi
 }
 
 # Debian's package scripts start services unless this file says no.

@@ -259,7 +259,8 @@ func (h *Handler) uploadChunk(x *exchange) error {
 			err = h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress))
 		}
 		if err != nil {
-			if upload.Key == "" {
+			// Only a refusal says that the catalog does not have the object.
+			if upload.Key == "" && answerFor(err) != nil {
 				h.discard(ctx, progress.Key)
 			}
 			return err

@@ -34,7 +34,8 @@ func together(f func(worker int) error) []error {
 	return errs
 }
 
-func testConcurrency(t *testing.T, open Open) {
+// Concurrency is the part of Run that has many callers at once.
+func Concurrency(t *testing.T, open Open) {
 	t.Run("all pushes are there", func(t *testing.T) {
 		const images = 20
 		f := newFixture(t, open)

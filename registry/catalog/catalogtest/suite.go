@@ -47,7 +47,7 @@ func Run(t *testing.T, open Open) {
 		{"Review", testReview},
 		{"Purge", testPurge},
 		{"Epochs", testEpochs},
-		{"Concurrency", testConcurrency},
+		{"Concurrency", Concurrency},
 		{"Random", Random},
 	} {
 		t.Run(part.name, func(t *testing.T) {

@@ -4,6 +4,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,26 @@ var (
 	errSchema  = errors.New("the database has no schema for this user: name one that exists in search_path")
 )
 
+// serverOptions are the times of a server.
+type serverOptions struct {
+	// takeover is how long a process must be out of sight before its epoch is
+	// another's to sweep; less than 0 means at once.
+	takeover time.Duration
+	// keepInterval is how often a process makes sure of its own.
+	keepInterval time.Duration
+	// outcomeTimeout bounds how long the outcome of a COMMIT is looked for.
+	outcomeTimeout time.Duration
+	// dial is how connections are opened; nil is the driver's way.
+	dial pgconn.DialFunc
+}
+
+func (o serverOptions) withDefaults() serverOptions {
+	o.takeover = cmp.Or(o.takeover, defaultTakeover)
+	o.keepInterval = cmp.Or(o.keepInterval, defaultKeepInterval)
+	o.outcomeTimeout = cmp.Or(o.outcomeTimeout, defaultOutcomeTimeout)
+	return o
+}
+
 // server is a PostgreSQL database, which several processes change at once.
 type server struct {
 	pool     *pgxpool.Pool
@@ -77,15 +98,19 @@ var _ database = (*server)(nil)
 // openServer connects, and brings the schema up to date.
 func openServer(ctx context.Context, options Options) (_ *server, err error) {
 	config, err := pgxpool.ParseConfig(options.URL)
-	if err != nil {
+	// What has no scheme the parser reads as a list of settings, and mistakes
+	// turn into defaults.
+	scheme, _, _ := strings.Cut(options.URL, "://")
+	if err != nil || scheme != "postgres" && scheme != "postgresql" {
 		// The parser's own words hold parts of the URL.
 		return nil, errURL
 	}
 	if options.Connections == 0 {
 		options.Connections = DefaultConnections
 	}
-	if options.takeover == 0 {
-		options.takeover = defaultTakeover
+	options.server = options.server.withDefaults()
+	if dial := options.server.dial; dial != nil {
+		config.ConnConfig.DialFunc = dial
 	}
 	config.MaxConns = int32(options.Connections)
 	config.MaxConnLifetime = time.Hour

@@ -22,12 +22,11 @@ import (
 // live after all; only now may another one sweep its objects.
 
 const (
-	// defaultTakeover is Options.takeover.
-	defaultTakeover = 2 * time.Minute
-	// keepInterval is how often the keeper makes sure of its lock, and
-	// keepPause how long it waits before it tries to get it back.
-	keepInterval = 5 * time.Second
-	keepPause    = 500 * time.Millisecond
+	defaultTakeover     = 2 * time.Minute
+	defaultKeepInterval = 5 * time.Second
+	// keepPause is how long the keeper waits before it tries again to get its
+	// lock back.
+	keepPause = 500 * time.Millisecond
 	// aloneTimeout is how long a process waits for others to be gone, whose
 	// ends the server may not have noticed yet.
 	aloneTimeout = 10 * time.Second
@@ -154,7 +153,7 @@ func (s *server) unclean(ctx context.Context, _ uint64) ([]uint64, error) {
 				}
 				o.goneFor = 0
 			}
-			if o.goneFor < s.options.takeover {
+			if o.goneFor < s.options.server.takeover {
 				continue
 			}
 			if _, err := t.exec("DELETE FROM transactions WHERE epoch = ?", o.epoch); err != nil {
@@ -169,7 +168,8 @@ func (s *server) unclean(ctx context.Context, _ uint64) ([]uint64, error) {
 
 // keep holds the epoch's lock until ctx ends or the epoch is lost.
 func (s *server) keep(ctx context.Context) {
-	pause := keepInterval
+	pause := s.options.server.keepInterval
+	reach := true
 	for {
 		select {
 		case <-time.After(pause):
@@ -185,15 +185,15 @@ func (s *server) keep(ctx context.Context) {
 			close(s.lostEpoch)
 			return
 		case err != nil:
-			if pause == keepInterval {
+			if reach {
 				s.options.Log.Info("The database is out of reach; trying again", "epoch", s.epoch, "reason", err.Error())
 			}
-			pause = keepPause
+			reach, pause = false, keepPause
 		default:
-			if pause == keepPause {
+			if !reach {
 				s.options.Log.Info("The database is in reach again", "epoch", s.epoch)
 			}
-			pause = keepInterval
+			reach, pause = true, s.options.server.keepInterval
 		}
 	}
 }

@@ -18,8 +18,7 @@ var (
 	errOutcome = errors.New("the connection to the database was lost while a change was being committed, and the change may be stored or not")
 )
 
-// outcomeTimeout bounds how long the outcome of a COMMIT is looked for.
-const outcomeTimeout = 20 * time.Second
+const defaultOutcomeTimeout = 20 * time.Second
 
 // slot is a row of the table transactions.
 type slot struct {
@@ -110,7 +109,7 @@ func refused(err error) bool {
 // for a transaction that the server has not ended yet, and for a server that
 // starts again.
 func (s *server) outcome(own *slot) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), outcomeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.server.outcomeTimeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		committed, err = s.askOutcome(ctx, own)

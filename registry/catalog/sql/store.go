@@ -65,9 +65,8 @@ type Options struct {
 	// discards it.
 	Log logr.Logger
 
-	// takeover is how long a process must be out of sight before its epoch is
-	// another's to sweep; 0 means defaultTakeover, less than 0 at once.
-	takeover time.Duration
+	// server is what only tests change.
+	server serverOptions
 }
 
 // database runs operations in transactions. It is safe for concurrent use.
