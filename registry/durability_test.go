@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/packages-operator/packages-operator/registry/catalog/postgrestest"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -99,6 +100,12 @@ func (a *acknowledged) check(c client) {
 }
 
 func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
+	t.Run("with the catalog in a file", func(t *testing.T) { killWhilePushing(t, "") })
+	t.Run("with the catalog on a server", func(t *testing.T) { killWhilePushing(t, postgrestest.Start(t).Schema()) })
+}
+
+// killWhilePushing kills the registry again and again.
+func killWhilePushing(t *testing.T, database string) {
 	const clients, rounds, perRound = 8, 3, 300
 	dir := t.TempDir()
 	pushers := make([]*acknowledged, clients)
@@ -106,7 +113,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 		pushers[i] = &acknowledged{name: fmt.Sprintf("octocat/octo-app/image%d", i), manifests: map[ref.Digest][]byte{}}
 	}
 	for range rounds {
-		p := startProcess(t, processOptions{DataDir: dir})
+		p := startProcess(t, processOptions{DataDir: dir, DatabaseURL: database})
 		c := client{t: t, addr: p.addr, value: writerValue}
 		orphan := beginUpload(t, c, dir, "POST", "/v2/octocat/octo-app/broken/blobs/uploads/?digest="+string(ref.SHA256.FromBytes(nil))).file
 
@@ -125,7 +132,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 		p.kill()
 		wait.Wait()
 
-		p = startProcess(t, processOptions{DataDir: dir})
+		p = startProcess(t, processOptions{DataDir: dir, DatabaseURL: database})
 		c.addr = p.addr
 		for _, pusher := range pushers {
 			pusher.check(c)

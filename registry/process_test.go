@@ -51,6 +51,8 @@ type processOptions struct {
 	// InstanceUID other than the sample policy's; Adopt takes over its data.
 	InstanceUID string
 	Adopt       bool
+	// DatabaseURL of a database in place of a file.
+	DatabaseURL string
 	// Tmpfs, if not empty, puts a file system of that size over DataDir, seen by
 	// the process alone.
 	Tmpfs string
@@ -90,7 +92,7 @@ func runProcess(text string) error {
 	defer stop()
 	return registry.Run(ctx, registry.Options{
 		Listen: cmp.Or(o.Listen, freePort), AdminListen: cmp.Or(o.AdminListen, freePort),
-		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt,
+		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt, DatabaseURL: o.DatabaseURL,
 		Keys: keys, Policy: live, Source: &registrytest.Source{},
 		Loopback: true, Version: "test", Log: logr.Discard(),
 		Ready: func(listen, admin net.Addr) { fmt.Println(listen, admin) },

@@ -56,14 +56,18 @@ type Options struct {
 	// port.
 	Listen      string
 	AdminListen string
-	// DataDir keeps everything, or all but the blobs when S3 is set; InstanceUID is
-	// who it belongs to. Adopt takes over data of another instance.
+	// DataDir keeps everything, but for the blobs when S3 is set and the catalog
+	// when DatabaseURL is; InstanceUID is who it belongs to. Adopt takes over data
+	// of another instance.
 	DataDir     string
 	InstanceUID string
 	Adopt       bool
 	// S3 is where the blobs are kept; nil means DataDir. Its InstanceUID, Adopt and
 	// SpoolDir are those above.
 	S3 *s3.Options
+	// DatabaseURL of a PostgreSQL database that keeps the catalog; empty for a
+	// file in DataDir. It may hold a password, and is told nowhere.
+	DatabaseURL string
 	// Keys sign bearer tokens.
 	Keys *access.Keys
 	// Policy is published to by Source.
@@ -102,6 +106,8 @@ func Run(ctx context.Context, o Options) error {
 	runErr := serve(ctx, o, storage, listener, adminListener)
 	return errors.Join(runErr, storage.close())
 }
+
+var errLost = errors.New("others have taken over the catalog, out of whose sight this process was for too long")
 
 func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
 	metrics := newMetrics(o, s)
@@ -147,6 +153,8 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 	case <-ctx.Done():
 		o.Log.Info("Draining: no new connections; running requests may finish", "timeout", drainTimeout.String())
 	case serveErr = <-failed:
+	case <-s.lost:
+		serveErr = errLost
 	}
 	draining.Store(true)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)

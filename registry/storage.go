@@ -30,6 +30,8 @@ type storage struct {
 	// are in a bucket.
 	data  *filesystem.Store
 	blobs blob.Store
+	// lost is closed when others have taken the catalog over; it may be nil.
+	lost <-chan struct{}
 	// chunkSize is what uploads are best sent in; zero if that does not matter.
 	chunkSize int64
 }
@@ -64,18 +66,24 @@ func (s *storage) open(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	store, err := sql.Open(ctx, sql.Options{
-		Path:        filepath.Join(o.DataDir, "catalog.db"),
+	options := sql.Options{
 		InstanceUID: o.InstanceUID,
 		Adopt:       o.Adopt,
 		GracePeriod: gracePeriod,
 		DeleteDelay: deleteDelay,
 		Log:         o.Log.WithName("catalog"),
-	})
+	}
+	if o.DatabaseURL == "" {
+		options.Path = filepath.Join(o.DataDir, "catalog.db")
+	} else {
+		// Nobody else has the data directory.
+		options.URL, options.Alone = o.DatabaseURL, true
+	}
+	store, err := sql.Open(ctx, options)
 	if err != nil {
 		return err
 	}
-	s.catalog = store
+	s.catalog, s.lost = store, store.Lost()
 	if bucket == nil {
 		s.data.StartEpoch(store.Epoch())
 		s.blobs = s.data

@@ -20,6 +20,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
+	"github.com/packages-operator/packages-operator/registry/catalog/postgrestest"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -46,6 +47,9 @@ func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
 		{"a URL with a path", append(alone, "--url", "https://x/y"), "write a scheme and a host alone"},
 		{"a URL without a scheme", append(alone, "--url", "docker.example.com"), "write a scheme and a host alone"},
 		{"S3 without a bucket", append(alone, "--s3-endpoint", "https://s3.example.com"), "have no effect without --s3-bucket"},
+		{"a database in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--database-url-file", "x"}, "--database-url-file has no effect in a cluster"},
+		{"no file with the database's URL", append(alone, "--database-url-file", "no-such-file"), "--database-url-file): open no-such-file"},
+		{"an empty file with the database's URL", append(alone, "--database-url-file", "/dev/null"), "/dev/null is empty"},
 		{"an unknown log level", append(alone, "--log-level", "loud"), "write error, info or debug"},
 		{"an unknown log format", append(alone, "--log-format", "xml"), "write json or text"},
 		{"no such directory", []string{"registry", "--standalone", "no-such-directory", "--data-dir", "unused"}, "no-such-directory"},
@@ -104,8 +108,40 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// serveAlone runs the registry alone with the samples and more flags, until stop.
-func serveAlone(t *testing.T, more ...string) (address string, stop func()) {
+func TestTheRegistryAloneServesTheSamplesFromADatabase(t *testing.T) {
+	server := postgrestest.Start(t)
+	fromFile, fromEnvironment := server.Schema(), server.Schema()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(fromFile+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PACKAGES_DATABASE_URL", fromEnvironment)
+	for _, arguments := range [][]string{{"--database-url-file", file}, nil} {
+		address, stop := serveAlone(t, arguments...)
+		if status, _ := ask(t, http.MethodGet, "http://"+address+"/v2/", nil); status != http.StatusOK {
+			t.Errorf("the sample token gets %d", status)
+		}
+		log := stop()
+		if !strings.Contains(log, "in PostgreSQL") {
+			t.Errorf("it did not use the database: %s", log)
+		}
+		for _, secret := range []string{postgrestest.Password, fromFile, fromEnvironment} {
+			if strings.Contains(log, secret) {
+				t.Errorf("%q is in the log: %s", secret, log)
+			}
+		}
+	}
+	// Each was used by one start: the first of an epoch.
+	for _, url := range []string{fromFile, fromEnvironment} {
+		if got := server.Ask(url, "SELECT epoch FROM meta"); got != "1" {
+			t.Errorf("the database was used %s times", got)
+		}
+	}
+}
+
+// serveAlone runs the registry alone with the samples and more flags, until stop,
+// which returns its log.
+func serveAlone(t *testing.T, more ...string) (address string, stop func() string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -127,12 +163,13 @@ func serveAlone(t *testing.T, more ...string) (address string, stop func()) {
 			t.Fatalf("it does not serve:\n%s", log)
 		}
 	}
-	return match[1], func() {
+	return match[1], func() string {
 		t.Helper()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("it ended with %v", err)
 		}
+		return log.String()
 	}
 }
 

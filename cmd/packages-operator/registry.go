@@ -41,6 +41,7 @@ type registryFlags struct {
 	url         string
 	adopt       bool
 	s3          s3.Options
+	databaseURL string
 }
 
 func newRegistryCommand() *cobra.Command {
@@ -79,6 +80,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.instanceUID, "instance-uid", "", "in a cluster: the UID of the instance, which the data must belong to")
 	f.StringVar(&flags.keysDir, "keys-dir", "", "in a cluster: the directory with the keys that sign bearer tokens")
 	f.StringVar(&flags.dataDir, "data-dir", "", "the directory that holds all data; it is made if it is missing")
+	f.StringVar(&flags.databaseURL, "database-url-file", "", "alone: a file with the URL of the PostgreSQL database that keeps the catalog (default: $"+databaseVariable+", or else a file in the data directory)")
 	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
 	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
 	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory or a bucket that belongs to another instance")
@@ -109,6 +111,9 @@ func (f *registryFlags) check() error {
 	}
 	if f.s3.Bucket == "" && f.s3 != (s3.Options{}) {
 		return errors.New("--s3-endpoint, --s3-region, --s3-prefix and --s3-force-path-style have no effect without --s3-bucket; write that, or leave them out")
+	}
+	if f.standalone == "" && f.databaseURL != "" {
+		return errors.New("--database-url-file has no effect in a cluster; leave it out")
 	}
 	if f.url == "" {
 		return nil
@@ -141,6 +146,26 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 	return registry.Run(ctx, o)
 }
 
+// databaseVariable is the environment's way to name the database.
+const databaseVariable = "PACKAGES_DATABASE_URL"
+
+// readDatabaseURL returns the URL of the database, or nothing. It comes from a
+// file or the environment: everybody on the machine may see a command line.
+func (f *registryFlags) readDatabaseURL() (string, error) {
+	if f.databaseURL == "" {
+		return os.Getenv(databaseVariable), nil
+	}
+	content, err := os.ReadFile(f.databaseURL)
+	if err != nil {
+		return "", fmt.Errorf("read the URL of the database (--database-url-file): %w", err)
+	}
+	text := strings.TrimSpace(string(content))
+	if text == "" {
+		return "", fmt.Errorf("--database-url-file %s is empty", f.databaseURL)
+	}
+	return text, nil
+}
+
 func runStandalone(ctx context.Context, f registryFlags, log logr.Logger) error {
 	live := &policy.Live{}
 	source, err := files.Open(files.Options{
@@ -162,12 +187,17 @@ func runStandalone(ctx context.Context, f registryFlags, log logr.Logger) error 
 	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory (--data-dir): %w", err)
 	}
+	database, err := f.readDatabaseURL()
+	if err != nil {
+		return err
+	}
 	keys, err := access.CreateKeys(filepath.Join(f.dataDir, "keys"), rand.Reader)
 	if err != nil {
 		return err
 	}
 	return f.serve(ctx, log, registry.Options{
 		InstanceUID: live.Load().Policy().Instance.UID,
+		DatabaseURL: database,
 		Keys:        keys,
 		Policy:      live,
 		Source:      source,

@@ -172,6 +172,23 @@ func (s *Server) Execute(statements string) {
 	}
 }
 
+// Ask returns the only value that a query at a URL gives, as text.
+func (s *Server) Ask(at, query string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	c, err := pgx.Connect(ctx, at)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = c.Close(ctx) }()
+	var value any
+	if err := c.QueryRow(ctx, query).Scan(&value); err != nil {
+		s.t.Fatal(err)
+	}
+	return fmt.Sprint(value)
+}
+
 func (s *Server) execute(statements string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()

@@ -108,6 +108,10 @@ func openServer(ctx context.Context, options Options) (_ *server, err error) {
 	if options.Connections == 0 {
 		options.Connections = DefaultConnections
 	}
+	if options.Alone && options.server.takeover == 0 {
+		// Who is alone has made sure that others are gone.
+		options.server.takeover = -1
+	}
 	options.server = options.server.withDefaults()
 	if dial := options.server.dial; dial != nil {
 		config.ConnConfig.DialFunc = dial
