@@ -133,6 +133,83 @@ func Concurrency(t *testing.T, open Open) {
 			}
 		}
 	})
+	t.Run("a deletion and a manifest exclude each other", func(t *testing.T) {
+		f := newFixture(t, open)
+		for i := range 30 {
+			b, child := inline(fmt.Sprint("layer ", i)), index(fmt.Sprint("child ", i))
+			m, parent := image(fmt.Sprint("image ", i), b.Digest), index(fmt.Sprint("parent ", i), child.Digest)
+			f.putBlob(app, b)
+			f.putManifest(app, child)
+			var deletedBlob, deletedChild, stored, storedParent error
+			together(func(worker int) error {
+				switch worker {
+				case 0:
+					stored = f.PutManifest(t.Context(), app, m, nil)
+				case 1:
+					deletedBlob = f.DeleteBlob(t.Context(), app, b.Digest)
+				case 2:
+					storedParent = f.PutManifest(t.Context(), app, parent, nil)
+				case 3:
+					deletedChild = f.DeleteManifest(t.Context(), app, child.Digest)
+				}
+				return nil
+			})
+			f.oneOf(stored, deletedBlob, catalog.ErrBlobInUse)
+			f.oneOf(storedParent, deletedChild, catalog.ErrManifestInUse)
+		}
+	})
+	t.Run("a mount and a deletion of its source exclude each other", func(t *testing.T) {
+		f := newFixture(t, open)
+		for i := range 30 {
+			b := inline(fmt.Sprint("layer ", i))
+			f.putBlob(app, b)
+			var mounted, deleted error
+			together(func(worker int) error {
+				switch worker {
+				case 0:
+					mounted = f.Mount(t.Context(), tool, b.Digest, app)
+				case 1:
+					deleted = f.DeleteBlob(t.Context(), app, b.Digest)
+				}
+				return nil
+			})
+			f.must(deleted)
+			f.noBlob(app, b.Digest)
+			if mounted == nil {
+				f.wantBlob(tool, b)
+				// It is not forgotten with the review of a blob without links.
+				f.putManifest(tool, image(fmt.Sprint("image ", i), b.Digest))
+				f.clock.Advance(grace)
+				f.review()
+				f.wantBlob(tool, b)
+				continue
+			}
+			f.wantError(mounted, catalog.ErrBlobUnknown)
+			f.noBlob(tool, b.Digest)
+		}
+	})
+	t.Run("who is told of a blob has it, whatever is reviewed", func(t *testing.T) {
+		f := newFixture(t, open)
+		for i := range 30 {
+			b := inline(fmt.Sprint("layer ", i))
+			f.putBlob(app, b)
+			f.clock.Advance(grace)
+			var told error
+			f.must(errors.Join(together(func(worker int) error {
+				if worker == 0 {
+					_, told = f.Blob(t.Context(), app, b.Digest)
+					return nil
+				}
+				_, err := f.Review(t.Context(), 1)
+				return err
+			})...))
+			if told == nil {
+				f.wantBlob(app, b)
+				continue
+			}
+			f.wantError(told, catalog.ErrBlobUnknown)
+		}
+	})
 	t.Run("nobody sees an old state after a new one", func(t *testing.T) {
 		const moves = 200
 		f := newFixture(t, open)
@@ -194,6 +271,21 @@ func Concurrency(t *testing.T, open Open) {
 			return nil
 		})...))
 	})
+}
+
+// oneOf checks that either something was stored, and the deletion of what it
+// refers to was refused, or the other way round.
+func (f *fixture) oneOf(stored, deleted, refusal error) {
+	f.t.Helper()
+	var missing *catalog.MissingError
+	switch {
+	case stored == nil:
+		f.wantError(deleted, refusal)
+	case !errors.As(stored, &missing):
+		f.t.Fatalf("storing failed with %v", stored)
+	default:
+		f.must(deleted)
+	}
 }
 
 // oneWins checks that one of several calls succeeded, and how the others failed.

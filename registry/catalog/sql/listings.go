@@ -13,24 +13,23 @@ import (
 
 // Tags implements catalog.Listings.
 func (s *Store) Tags(ctx context.Context, name ref.Name, last string, limit int) ([]ref.Tag, error) {
-	known := false
 	var tags []ref.Tag
 	err := s.read(ctx, func(t tx) error {
-		// A name that has content and no tag gives one row without a tag.
-		return t.query(`SELECT t.tag FROM names n LEFT JOIN tags t ON t.name_id = n.id AND t.tag > ?
-			WHERE n.name = ? ORDER BY t.tag LIMIT ?`, func(r row) error {
-			known = true
-			if !r.null(0) && len(tags) < limit {
-				tags = append(tags, ref.Tag(r.text(0)))
-			}
+		if err := t.query(`SELECT tag FROM tags WHERE name_id = (SELECT id FROM names WHERE name = ?) AND tag > ?
+			ORDER BY tag LIMIT ?`, func(r row) error {
+			tags = append(tags, ref.Tag(r.text(0)))
 			return nil
-		}, last, name, atLeast(limit, 1))
+		}, name, last, atLeast(limit, 0)); err != nil || len(tags) > 0 {
+			return err
+		}
+		known, err := t.first("SELECT 1 FROM names WHERE name = ?", name)
+		if err == nil && known == nil {
+			return catalog.ErrNameUnknown
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if !known {
-		return nil, catalog.ErrNameUnknown
 	}
 	return tags, nil
 }
@@ -79,14 +78,15 @@ func (s *Store) Referrers(ctx context.Context, name ref.Name, subject ref.Digest
 	return referrers, nil
 }
 
-// subject <> ” is what lets the index serve these.
+// That the subject is not empty is what lets the index serve these. The subquery
+// tells every planner that there is one name, and the index has the order as well.
 const (
 	sqlReferrers = `SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
-		FROM names n, manifests m
-		WHERE n.name = ? AND m.name_id = n.id AND m.subject = ? AND m.subject <> '' AND m.digest > ?
+		FROM manifests m
+		WHERE m.name_id = (SELECT id FROM names WHERE name = ?) AND m.subject = ? AND m.subject <> '' AND m.digest > ?
 		ORDER BY m.digest LIMIT ?`
 	sqlReferrersOfType = `SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
-		FROM names n, manifests m
-		WHERE n.name = ? AND m.name_id = n.id AND m.subject = ? AND m.subject <> '' AND m.digest > ? AND m.artifact_type = ?
+		FROM manifests m
+		WHERE m.name_id = (SELECT id FROM names WHERE name = ?) AND m.subject = ? AND m.subject <> '' AND m.digest > ? AND m.artifact_type = ?
 		ORDER BY m.digest LIMIT ?`
 )

@@ -103,7 +103,10 @@ func TestTheOutcomeOfACommitIsFoundOut(t *testing.T) {
 			c := &cutter{onCut: func() {}}
 			c.before.Store(-1 << 40)
 			c.after.Store(-1 << 40)
-			s := mustOpen(t, sql.ServerOptions{Dial: c.dial}.On(onServer(server.Schema(), crashOptions())))
+			options := sql.ServerOptions{Dial: c.dial}.On(onServer(server.Schema(), crashOptions()))
+			// Finding out must not need more connections than there are.
+			options.Connections = 1
+			s := mustOpen(t, options)
 			from, b := startUpload(t, s, "u1")
 			c.before.Store(test.before)
 			c.after.Store(test.after)

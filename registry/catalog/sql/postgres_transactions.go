@@ -46,31 +46,10 @@ func (s *server) write(ctx context.Context, durable bool, f func(tx) error) erro
 // transact runs f in a transaction. Again says that nothing of it is stored and
 // that it may be run again.
 func (s *server) transact(ctx context.Context, own *slot, durable bool, f func(tx) error) (again bool, err error) {
-	c, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return ctx.Err() == nil, s.acquireError(ctx, err)
+	again, known, err := s.attempt(ctx, own, durable, f)
+	if known {
+		return again, err
 	}
-	defer c.Release()
-	t := &session{ctx: context.WithoutCancel(ctx), conn: c.Conn()}
-	if err := s.start(t, own, durable); err != nil {
-		t.rollback()
-		return transient(err), err
-	}
-	if err := f(t); err != nil {
-		t.rollback()
-		return transient(err), err
-	}
-	err = t.commit()
-	if err == nil {
-		return false, nil
-	}
-	if refused(err) {
-		t.rollback()
-		return transient(err), err
-	}
-	// The answer is lost. The connection is not used again: should it still be
-	// there, its end makes the server end the transaction.
-	t.rollback()
 	committed, outcomeErr := s.outcome(own)
 	switch {
 	case outcomeErr != nil:
@@ -79,6 +58,32 @@ func (s *server) transact(ctx context.Context, own *slot, durable bool, f func(t
 		return false, nil
 	}
 	return true, err
+}
+
+// attempt is transact where known is false if the answer to the COMMIT is lost.
+// Finding out what became of it takes another connection: this one is given back
+// by then, so that all who lost theirs at once do not wait for each other.
+func (s *server) attempt(ctx context.Context, own *slot, durable bool, f func(tx) error) (again, known bool, err error) {
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return ctx.Err() == nil, true, s.acquireError(ctx, err)
+	}
+	defer c.Release()
+	t := &session{ctx: context.WithoutCancel(ctx), conn: c.Conn()}
+	if err := s.start(t, own, durable); err != nil {
+		t.rollback()
+		return transient(err), true, err
+	}
+	if err := f(t); err != nil {
+		t.rollback()
+		return transient(err), true, err
+	}
+	if err := t.commit(); err != nil {
+		// Should the connection still be there, this ends the transaction.
+		t.rollback()
+		return transient(err), refused(err), err
+	}
+	return false, true, nil
 }
 
 // start begins a transaction and gives it its number, with one message. Who has
