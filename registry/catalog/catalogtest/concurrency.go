@@ -188,6 +188,27 @@ func Concurrency(t *testing.T, open Open) {
 			f.noBlob(tool, b.Digest)
 		}
 	})
+	t.Run("a push and the deletion of the last link follow each other", func(t *testing.T) {
+		f := newFixture(t, open)
+		for i := range 30 {
+			b := inline(fmt.Sprint("layer ", i))
+			f.putBlob(app, b)
+			f.must(errors.Join(together(func(worker int) error {
+				switch worker {
+				case 0:
+					_, err := f.PutBlob(t.Context(), tool, b)
+					return err
+				case 1:
+					return f.DeleteBlob(t.Context(), app, b.Digest)
+				}
+				return nil
+			})...))
+			f.putManifest(tool, image(fmt.Sprint("image ", i), b.Digest))
+			f.clock.Advance(grace)
+			f.review()
+			f.wantBlob(tool, b)
+		}
+	})
 	t.Run("who is told of a blob has it, whatever is reviewed", func(t *testing.T) {
 		f := newFixture(t, open)
 		for i := range 30 {

@@ -165,6 +165,11 @@ func TestAProcessThatIsOutOfSightForAWhileKeepsItsEpoch(t *testing.T) {
 	// Once its lock is back, and not before, not even the impatient take it for
 	// gone.
 	sql.AwaitLock(t, hidden)
+	for deadline := time.Now().Add(10 * time.Second); server.Ask(options.URL, "SELECT count(*) FROM epochs WHERE gone_since IS NOT NULL") != "0"; {
+		if time.Now().After(deadline) {
+			t.Fatal("its next absence counts from the one before")
+		}
+	}
 	wantUnclean(t, mustOpen(t, atOnce.On(onServer(options.URL, crashOptions()))))
 	b, _ := crashImage("1")
 	if _, err := hidden.PutBlob(t.Context(), crashName, b); err != nil {
