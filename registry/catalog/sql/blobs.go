@@ -200,13 +200,13 @@ func (s *Store) Links(ctx context.Context, digest ref.Digest, limit int) ([]ref.
 			WHERE b.digest = ? AND l.blob_id = b.id AND n.id = l.name_id LIMIT ?`, func(r row) error {
 			names = append(names, ref.Name(r.text(0)))
 			return nil
-		}, digest, atLeast(limit, 0))
+		}, digest, notNegative(limit))
 	})
 	return names, err
 }
 
-// atLeast keeps a limit from being negative, which SQL would take for none.
-func atLeast(limit, least int) int { return max(limit, least) }
+// notNegative keeps a limit from being negative, which SQL would take for none.
+func notNegative(limit int) int { return max(limit, 0) }
 
 // DeleteBlob implements catalog.Blobs.
 func (s *Store) DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest) error {

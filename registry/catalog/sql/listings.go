@@ -19,7 +19,7 @@ func (s *Store) Tags(ctx context.Context, name ref.Name, last string, limit int)
 			ORDER BY tag LIMIT ?`, func(r row) error {
 			tags = append(tags, ref.Tag(r.text(0)))
 			return nil
-		}, name, last, atLeast(limit, 0)); err != nil || len(tags) > 0 {
+		}, name, last, notNegative(limit)); err != nil || len(tags) > 0 {
 			return err
 		}
 		known, err := t.first("SELECT 1 FROM names WHERE name = ?", name)
@@ -41,7 +41,7 @@ func (s *Store) Names(ctx context.Context, last string, limit int) ([]ref.Name, 
 		return t.query("SELECT name FROM names WHERE listed = 1 AND name > ? ORDER BY name LIMIT ?", func(r row) error {
 			names = append(names, ref.Name(r.text(0)))
 			return nil
-		}, last, atLeast(limit, 0))
+		}, last, notNegative(limit))
 	})
 	return names, err
 }
@@ -53,10 +53,10 @@ func (s *Store) Referrers(ctx context.Context, name ref.Name, subject ref.Digest
 		return nil, nil
 	}
 	query := sqlReferrers
-	args := []any{name, subject, last, atLeast(limit, 0)}
+	args := []any{name, subject, last, notNegative(limit)}
 	if artifactType != "" {
 		query = sqlReferrersOfType
-		args = []any{name, subject, last, artifactType, atLeast(limit, 0)}
+		args = []any{name, subject, last, artifactType, notNegative(limit)}
 	}
 	size := 0
 	err := s.read(ctx, func(t tx) error {

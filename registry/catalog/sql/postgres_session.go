@@ -155,7 +155,7 @@ func (t *session) changesTag(ref.Name, ref.Tag) {}
 func (t *session) directory() string { return "postgres" }
 
 // hasTables implements schema.
-func (t *session) hasTables() (any, ours bool, err error) {
+func (t *session) hasTables() (used, ours bool, err error) {
 	found, err := t.first(`SELECT count(*), count(CASE WHEN relname = 'meta' THEN 1 END) FROM pg_class
 		WHERE relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())`)
 	if err != nil {
@@ -164,13 +164,14 @@ func (t *session) hasTables() (any, ours bool, err error) {
 	return found.int(0) > 0, found.int(1) > 0, nil
 }
 
-// script implements schema: statements without arguments, which the server takes
-// all at once. It returns the number of rows that the last of them changed.
+// script implements schema.
 func (t *session) script(text string) error {
 	_, err := t.scripted(text)
 	return err
 }
 
+// scripted runs statements without arguments, which the server takes all at once.
+// It returns the number of rows that the last of them changed.
 func (t *session) scripted(text string) (changed int64, err error) {
 	ctx, cancel := t.limited()
 	defer cancel()

@@ -40,7 +40,7 @@ type schema interface {
 	directory() string
 	// hasTables reports whether the database has any table, and whether it has
 	// ours.
-	hasTables() (any, ours bool, err error)
+	hasTables() (used, ours bool, err error)
 	// script runs statements without arguments that are needed once.
 	script(text string) error
 }

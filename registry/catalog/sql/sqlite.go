@@ -127,7 +127,7 @@ func withoutLocks(query string) string {
 func (c *conn) directory() string { return "sqlite" }
 
 // hasTables implements schema.
-func (c *conn) hasTables() (any, ours bool, err error) {
+func (c *conn) hasTables() (used, ours bool, err error) {
 	found, err := c.ask("SELECT count(*), count(CASE WHEN name = 'meta' THEN 1 END) FROM sqlite_schema WHERE type = 'table'")
 	if err != nil {
 		return false, false, err

@@ -76,7 +76,7 @@ type database interface {
 	read(ctx context.Context, f func(tx) error) error
 	// write runs f in a transaction, and returns when that has ended. It may run
 	// it again when the transaction failed for no reason of f's. Durable is what
-	// survives a crash of the machine. Cancelling ctx withdraws what has not
+	// survives a crash of the machine. Canceling ctx withdraws what has not
 	// begun; what has is completed.
 	write(ctx context.Context, durable bool, f func(tx) error) error
 	// begin checks whose database it is and opens the next epoch.

@@ -16,7 +16,7 @@ func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit 
 	err := s.write(ctx, true, func(t tx) error {
 		var err error
 		dropped, err = s.dropUploads(t, "SELECT id, object_key FROM uploads WHERE started_at < ? ORDER BY started_at LIMIT ? FOR UPDATE SKIP LOCKED",
-			before, atLeast(limit, 0))
+			before, notNegative(limit))
 		return err
 	})
 	if err != nil {
@@ -93,7 +93,7 @@ func dueLinks(t tx, now time.Time, limit int) ([]dueLink, error) {
 		ORDER BY l.review_due LIMIT ? FOR UPDATE SKIP LOCKED`, func(r row) error {
 		due = append(due, dueLink{link: link{nameID: r.int(0), blobID: r.int(1), reviewed: true}, name: ref.Name(r.text(2))})
 		return nil
-	}, now, atLeast(limit, 0))
+	}, now, notNegative(limit))
 	return due, err
 }
 
@@ -104,7 +104,7 @@ func dueBlobs(t tx, now time.Time, limit int) ([]int64, error) {
 	err := t.query("SELECT id FROM blobs WHERE review_due <= ? ORDER BY review_due LIMIT ? FOR UPDATE SKIP LOCKED", func(r row) error {
 		due = append(due, r.int(0))
 		return nil
-	}, now, atLeast(limit, 0))
+	}, now, notNegative(limit))
 	return due, err
 }
 
@@ -140,7 +140,7 @@ func (s *Store) DueDeletions(ctx context.Context, limit int) ([]string, error) {
 		return t.query("SELECT object_key FROM deletions WHERE due <= ? ORDER BY due LIMIT ?", func(r row) error {
 			keys = append(keys, r.text(0))
 			return nil
-		}, s.options.Now(), atLeast(limit, 0))
+		}, s.options.Now(), notNegative(limit))
 	})
 	return keys, err
 }
