@@ -148,4 +148,6 @@ func (s *server) askOutcome(ctx context.Context, own *slot) (committed bool, err
 }
 
 // jittered spreads what several would do at once.
-func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+func jittered(d time.Duration) time.Duration {
+	return d/2 + rand.N(d) //nolint:gosec // nobody gains by guessing a pause
+}
