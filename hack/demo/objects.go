@@ -93,14 +93,14 @@ func (d *demo) kustomize(ctx context.Context, folder, overlay string) (string, e
 		return "", err
 	}
 	// A base must be given by a relative path, and kustomize resolves links.
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return "", err
 	}
 	if base, err = filepath.EvalSymlinks(base); err != nil {
 		return "", err
 	}
-	relative, err := filepath.Rel(real, base)
+	relative, err := filepath.Rel(resolved, base)
 	if err != nil {
 		return "", err
 	}

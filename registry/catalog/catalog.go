@@ -17,21 +17,21 @@ import (
 )
 
 var (
-	// ErrNameUnknown: the name has no content.
+	// ErrNameUnknown says that the name has no content.
 	ErrNameUnknown = errors.New("name unknown")
-	// ErrBlobUnknown: the name does not link the blob.
+	// ErrBlobUnknown says that the name does not link the blob.
 	ErrBlobUnknown = errors.New("blob unknown")
-	// ErrBlobInUse: a manifest of the name references the blob.
+	// ErrBlobInUse says that a manifest of the name references the blob.
 	ErrBlobInUse = errors.New("blob is referenced by a manifest")
-	// ErrManifestUnknown: the name has no such tag or manifest.
+	// ErrManifestUnknown says that the name has no such tag or manifest.
 	ErrManifestUnknown = errors.New("manifest unknown")
-	// ErrManifestInUse: an index of the name references the manifest.
+	// ErrManifestInUse says that an index of the name references the manifest.
 	ErrManifestInUse = errors.New("manifest is referenced by an index")
-	// ErrUploadUnknown: no such upload for this name and actor.
+	// ErrUploadUnknown says that this name and actor have no such upload.
 	ErrUploadUnknown = errors.New("upload unknown")
-	// ErrUploadConflict: the upload moved on since it was read.
+	// ErrUploadConflict says that the upload has moved on since it was read.
 	ErrUploadConflict = errors.New("upload was continued elsewhere")
-	// ErrNoSpace: the database has no room left.
+	// ErrNoSpace says that the database has no room left.
 	ErrNoSpace = errors.New("no space left in the catalog")
 )
 

@@ -38,7 +38,7 @@ type Error struct {
 	Status  int
 	Code    Code
 	Message string
-	// Detail is marshalled to JSON beside the message; nil leaves it out.
+	// Detail is marshaled to JSON beside the message; nil leaves it out.
 	Detail any
 	// Header is added to the response, for example WWW-Authenticate.
 	Header http.Header

@@ -23,6 +23,7 @@ import (
 // State of a component.
 type State string
 
+// The states: not started or stopped on request; running; ended by itself.
 const (
 	Stopped State = "stopped" // not started, or stopped on request
 	Running State = "running"

@@ -112,7 +112,7 @@ func testBlobs(t *testing.T, open Open) {
 	})
 	t.Run("are not touched by a request that has ended", func(t *testing.T) {
 		f := newFixture(t, open)
-		_, err := f.PutBlob(cancelled(), app, inline("small"))
+		_, err := f.PutBlob(canceled(), app, inline("small"))
 		f.wantError(err, context.Canceled)
 		f.noBlob(app, inline("small").Digest)
 	})
@@ -207,7 +207,7 @@ func testUploads(t *testing.T, open Open) {
 		f.wantBlob(app, object("nine byte", "key-2"))
 		f.wantDeletions("key-1")
 	})
-	t.Run("are cancelled by their actor", func(t *testing.T) {
+	t.Run("are canceled by their actor", func(t *testing.T) {
 		f := newFixture(t, open)
 		start(f, "u1", moved)
 		for _, wrong := range []struct {
@@ -366,7 +366,7 @@ func testManifests(t *testing.T, open Open) {
 	})
 	t.Run("are not stored for a request that has ended", func(t *testing.T) {
 		f := newFixture(t, open)
-		f.wantError(f.PutManifest(cancelled(), app, index("one"), nil), context.Canceled)
+		f.wantError(f.PutManifest(canceled(), app, index("one"), nil), context.Canceled)
 		f.noManifest(app, digestOf("one"))
 	})
 }

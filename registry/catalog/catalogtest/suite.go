@@ -1,7 +1,7 @@
 // Copyright The packages-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package catalogtest is the behaviour that every catalog.Store must show.
+// Package catalogtest is the behavior that every catalog.Store must show.
 package catalogtest
 
 import (
@@ -248,8 +248,8 @@ func (f *fixture) wantUnreferenced(keys []string, want ...string) {
 	f.same(got, want)
 }
 
-// cancelled is a context that has ended.
-func cancelled() context.Context {
+// canceled is a context that has ended.
+func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx

@@ -29,8 +29,8 @@ func (s *Store) PutManifest(ctx context.Context, name ref.Name, m catalog.Manife
 			return err
 		}
 		var id int64
-		switch {
-		case stored == nil:
+		switch stored {
+		case nil:
 			if id, err = addManifest(t, nameID, m, annotations); err != nil {
 				return err
 			}
