@@ -24,7 +24,7 @@ import (
 )
 
 // Password of the servers' user; no log and no error may hold it.
-const Password = "pw-4Qz-of-the-test" //nolint:gosec // of servers that end with their test
+const Password = "pw-4Qz-of-the-test"
 
 const startTimeout = 60 * time.Second
 

@@ -119,14 +119,14 @@ func (s *Store) PutBlob(ctx context.Context, name ref.Name, b catalog.Blob) (str
 func (s *Store) CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (string, error) {
 	var discard string
 	err := s.write(ctx, true, func(t tx) error {
-		cancelled, err := t.first("DELETE FROM uploads WHERE id = ? AND name = ? AND actor = ? RETURNING object_key", id, name, actor)
+		canceled, err := t.first("DELETE FROM uploads WHERE id = ? AND name = ? AND actor = ? RETURNING object_key", id, name, actor)
 		if err != nil {
 			return err
 		}
-		if cancelled == nil {
+		if canceled == nil {
 			return catalog.ErrUploadUnknown
 		}
-		discard = cancelled.text(0)
+		discard = canceled.text(0)
 		return s.deleteObject(t, discard, s.options.Now())
 	})
 	if err != nil {
