@@ -61,6 +61,10 @@ e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Tra
 	@hack/apt.sh node docker clients
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
+.PHONY: mutate
+mutate: ## Break the code that decides about access in every place; each must fail a test.
+	$(GO) run ./hack/mutate
+
 .PHONY: bench
 bench: ## Run the micro-benchmarks.
 	$(GO) test -run '^$$' -bench . -benchmem ./registry/...
