@@ -56,7 +56,7 @@ func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error
 }
 
 // publishUnaccepted tells the instance's repositories and tokens that they have no
-// effect for now.
+// effect.
 func (r *instanceReconciler) publishUnaccepted(ctx context.Context, s *instanceScope) error {
 	repositories, tokens, err := r.load(ctx, s.instance)
 	if err != nil {
