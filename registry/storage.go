@@ -17,6 +17,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/catalog/sql"
+	"github.com/packages-operator/packages-operator/registry/durable"
 )
 
 // blobsFile in the data directory names the bucket that the catalog's blobs are
@@ -131,37 +132,8 @@ func checkBlobs(data *filesystem.Store, o Options) error {
 // writeBlobs records durably where the blobs are, before the first is written
 // there.
 func writeBlobs(o Options) error {
-	path := filepath.Join(o.DataDir, blobsFile)
-	temporary := path + ".new"
-	err := writeSynced(temporary, bucketOf(o.S3)+"\n")
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err == nil {
-		err = syncDirectory(o.DataDir)
-	}
-	if err != nil {
+	if err := durable.WriteFile(filepath.Join(o.DataDir, blobsFile), []byte(bucketOf(o.S3)+"\n")); err != nil {
 		return fmt.Errorf("record where the blobs of data directory %s are: %w", o.DataDir, err)
 	}
 	return nil
-}
-
-func writeSynced(path, content string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
-}
-
-func syncDirectory(path string) error {
-	directory, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(directory.Sync(), directory.Close())
 }

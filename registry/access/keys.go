@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/packages-operator/packages-operator/registry/durable"
 )
 
 const (
@@ -161,35 +163,8 @@ func CreateKeys(dir string, random io.Reader) (*Keys, error) {
 	if _, err := io.ReadFull(random, secret); err != nil {
 		return nil, fmt.Errorf("create keys: read random bytes: %w", err)
 	}
-	if err := writeKey(dir, secret); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, firstKeyID), secret); err != nil {
 		return nil, fmt.Errorf("create keys: %w", err)
 	}
 	return LoadKeys(dir)
-}
-
-// writeKey lets the key appear whole: LoadKeys does not read the temporary name.
-func writeKey(dir string, secret []byte) error {
-	temporary := filepath.Join(dir, "."+firstKeyID+".tmp")
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(secret)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, filepath.Join(dir, firstKeyID)); err != nil {
-		return err
-	}
-	parent, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
 }

@@ -5,11 +5,11 @@ package policy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/packages-operator/packages-operator/registry/durable"
 )
 
 // lastGoodFile is the name of the stored policy in the data directory.
@@ -24,39 +24,15 @@ const maxLastGood = 2 * MaxShards * MaxDocument
 // fails or the machine stops, the file before is still there, whole. The file
 // holds hashes and names, and only its user may read it (0600). Calls for one dir
 // must not overlap.
-func SaveLastGood(dir string, shards []Shard) (err error) {
+func SaveLastGood(dir string, shards []Shard) error {
 	data, err := json.Marshal(shards)
 	if err != nil {
 		return fmt.Errorf("encode policy: %w", err)
 	}
-	path := filepath.Join(dir, lastGoodFile)
-	temporary := path + ".tmp"
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("keep policy: %w", err)
-		}
-	}()
-	// What an earlier crash left behind may have another mode.
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := durable.WriteFile(filepath.Join(dir, lastGoodFile), data); err != nil {
+		return fmt.Errorf("keep policy: %w", err)
 	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := file.Write(data); err != nil {
-		return errors.Join(err, file.Close())
-	}
-	if err := file.Sync(); err != nil {
-		return errors.Join(err, file.Close())
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return nil
 }
 
 // LoadLastGood returns what SaveLastGood kept in dir. The error wraps
@@ -80,15 +56,4 @@ func LoadLastGood(dir string) ([]Shard, error) {
 		return nil, fmt.Errorf("kept policy %s is damaged: %w", path, err)
 	}
 	return shards, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := d.Sync(); err != nil {
-		return errors.Join(err, d.Close())
-	}
-	return d.Close()
 }

@@ -270,7 +270,7 @@ func TestLastGoodPolicySurvives(t *testing.T) {
 		t.Fatalf("got %v for an empty directory", err)
 	}
 	// A crash may have left this behind.
-	if err := os.WriteFile(filepath.Join(dir, lastGoodFile+".tmp"), []byte("half"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "."+lastGoodFile+".tmp"), []byte("half"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range []Policy{example(), big(1_000), example()} {

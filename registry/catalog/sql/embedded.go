@@ -8,6 +8,8 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime"
+
+	"github.com/packages-operator/packages-operator/registry/durable"
 )
 
 // embedded is a database in a file that this process alone writes.
@@ -101,7 +103,7 @@ func (e *embedded) begin(_ context.Context, instanceUID string, adopt bool) (uin
 	if first.err != nil {
 		return 0, first.err
 	}
-	return epoch, syncDirectory(e.path)
+	return epoch, durable.SyncDirectory(filepath.Dir(e.path))
 }
 
 // unclean implements database: nobody else has the file open, so every other

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -68,16 +67,6 @@ func prepareFile(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// syncDirectory makes the names of the database's files durable.
-func syncDirectory(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
 }
 
 func dial(path string, settings []string) (*conn, error) {
