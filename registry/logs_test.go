@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -158,6 +159,25 @@ func TestEveryRequestIsLoggedUnderItsID(t *testing.T) {
 		short := entry{Method: got.Method, Route: got.Route, Name: got.Name, Reference: got.Reference, User: got.User, Status: got.Status, Code: got.Code}
 		if short != want {
 			t.Errorf("got  %s\nwant %s", fmt.Sprint(short), fmt.Sprint(want))
+		}
+	}
+}
+
+func TestTheLogTellsTheClientBehindATrustedProxy(t *testing.T) {
+	for _, test := range []struct {
+		trusted []netip.Prefix
+		want    string
+	}{
+		{nil, "127.0.0.1"},
+		{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, "203.0.113.9"},
+	} {
+		lines := &logLines{}
+		log := funcr.NewJSON(lines.add, funcr.Options{Verbosity: 10})
+		r := registrytest.Start(t, samplePolicy(), registrytest.Options{Log: &log, TrustedProxies: test.trusted})
+		client{t: t, addr: r.Addr}.do("GET", "/v2/", nil, header{"X-Forwarded-For", "203.0.113.9"})
+		r.Stop(t)
+		if all := strings.Join(lines.all(), "\n"); !strings.Contains(all, `"remote":"`+test.want+`"`) {
+			t.Errorf("trusting %v, no request comes from %s:\n%s", test.trusted, test.want, all)
 		}
 	}
 }

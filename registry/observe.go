@@ -16,15 +16,16 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/oci"
 )
 
 // observe gives every request an id, counts it, logs it, and turns a panic into
 // a 500 for that request alone. Reads that succeed are logged at verbosity 1.
-func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
+func observe(next http.Handler, clients clientaddr.Resolver, log logr.Logger, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		record := &oci.Record{RequestID: newRequestID()}
+		record := &oci.Record{RequestID: newRequestID(), Address: clients.Of(r)}
 		out := watchResponse(w, idleTimeout, time.Now)
 		body := watchBody(w, r, idleTimeout, time.Now)
 		out.Header().Set("X-Request-Id", record.RequestID)
@@ -50,7 +51,7 @@ func observe(next http.Handler, log logr.Logger, m *metrics) http.Handler {
 				log.Info("Request", "request", record.RequestID, "method", r.Method, "route", record.Kind.String(),
 					"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
 					"status", out.status, "code", record.Code, "reason", record.Message, "received", body.received, "sent", out.sent,
-					"duration", took.String(), "remote", r.RemoteAddr, "client", truncate(r.UserAgent(), 200))
+					"duration", took.String(), "remote", record.Address.String(), "client", truncate(r.UserAgent(), 200))
 			}
 		}()
 		next.ServeHTTP(out, r.WithContext(oci.WithRecord(r.Context(), record)))

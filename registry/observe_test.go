@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr/funcr"
+
+	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -27,7 +29,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 		_, _ = io.WriteString(w, "fine")
-	}), log, m))
+	}), clientaddr.Resolver{}, log, m))
 
 	resp, err := http.Get(server.URL + "/panic")
 	if err != nil {

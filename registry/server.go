@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
+	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/oci"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/upkeep"
@@ -56,6 +58,9 @@ type Options struct {
 	// port.
 	Listen      string
 	AdminListen string
+	// TrustedProxies are believed when they say, in X-Forwarded-For, which client
+	// they speak for.
+	TrustedProxies []netip.Prefix
 	// DataDir keeps everything, but for the blobs when S3 is set and the catalog
 	// when DatabaseURL is; InstanceUID is who it belongs to. Adopt takes over data
 	// of another instance.
@@ -194,7 +199,7 @@ func newHandler(o Options, s *storage, m *metrics) http.Handler {
 		Room:         s.data.Room,
 		Loopback:     o.Loopback,
 	})
-	return observe(handler, o.Log.WithName("http"), m)
+	return observe(handler, clientaddr.New(o.TrustedProxies), o.Log.WithName("http"), m)
 }
 
 func newServer(o Options, handler http.Handler) *http.Server {

@@ -46,6 +46,7 @@ func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
 		{"a flag for alone in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--url", "https://x"}, "--url has no effect in a cluster"},
 		{"a URL with a path", append(alone, "--url", "https://x/y"), "write a scheme and a host alone"},
 		{"a URL without a scheme", append(alone, "--url", "docker.example.com"), "write a scheme and a host alone"},
+		{"a network that is none", append(alone, "--trusted-proxies", "10.1.2.3/8"), `--trusted-proxies: "10.1.2.3/8" names an address within a network; write 10.0.0.0/8`},
 		{"S3 without a bucket", append(alone, "--s3-endpoint", "https://s3.example.com"), "have no effect without --s3-bucket"},
 		{"a database in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--database-url-file", "x"}, "--database-url-file has no effect in a cluster"},
 		{"no file with the database's URL", append(alone, "--database-url-file", "no-such-file"), "--database-url-file): open no-such-file"},

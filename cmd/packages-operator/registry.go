@@ -22,6 +22,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
+	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/policy/files"
 	"github.com/packages-operator/packages-operator/registry/policy/watch"
@@ -38,6 +39,7 @@ type registryFlags struct {
 	dataDir     string
 	listen      string
 	adminListen string
+	trusted     []string
 	url         string
 	adopt       bool
 	s3          s3.Options
@@ -83,6 +85,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.databaseURL, "database-url-file", "", "alone: a file with the URL of the PostgreSQL database that keeps the catalog (default: $"+databaseVariable+", or else a file in the data directory)")
 	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
 	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
+	f.StringSliceVar(&flags.trusted, "trusted-proxies", nil, "addresses and networks of reverse proxies, such as 10.0.0.0/8, whose X-Forwarded-For header says which client a request comes from")
 	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory or a bucket that belongs to another instance")
 	f.StringVar(&flags.s3.Bucket, "s3-bucket", "", "keep blobs in this bucket of S3-compatible storage rather than in the data directory; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from what else the AWS SDK finds")
 	f.StringVar(&flags.s3.Endpoint, "s3-endpoint", "", "URL of the storage; AWS if empty")
@@ -130,7 +133,11 @@ func (f *registryFlags) check() error {
 
 // serve runs the registry with what both ways have in common.
 func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.Options) error {
-	o.Listen, o.AdminListen = f.listen, f.adminListen
+	trusted, err := clientaddr.ParsePrefixes(f.trusted)
+	if err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	o.Listen, o.AdminListen, o.TrustedProxies = f.listen, f.adminListen, trusted
 	o.DataDir, o.Adopt = f.dataDir, f.adopt
 	if f.s3.Bucket != "" {
 		o.S3 = &f.s3

@@ -5,6 +5,7 @@ package oci
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
@@ -13,6 +14,8 @@ import (
 // Record is what a handler knows about a request and the log wants to tell. It
 // holds nothing secret.
 type Record struct {
+	// Address that the client speaks from; invalid when unknown.
+	Address netip.Addr
 	// RequestID names the request in logs and in answers to failures.
 	RequestID string
 	// Kind of the request; zero when the address is unknown.

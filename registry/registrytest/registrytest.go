@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -64,6 +65,8 @@ type Options struct {
 	S3 *s3.Options
 	// Log instead of the test's own.
 	Log *logr.Logger
+	// TrustedProxies may say which client they speak for.
+	TrustedProxies []netip.Prefix
 	// MaxLayerSize in bytes instead of the default.
 	MaxLayerSize int64
 	// WithoutPolicy starts before the policy has come; Publish brings it.
@@ -112,7 +115,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 			DataDir: o.DataDir, InstanceUID: p.Instance.UID, S3: o.S3,
 			Keys: keys, Policy: r.live, Source: r.source,
-			Loopback: true, MaxLayerSize: o.MaxLayerSize, Version: "test", Log: log,
+			Loopback: true, TrustedProxies: o.TrustedProxies, MaxLayerSize: o.MaxLayerSize, Version: "test", Log: log,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },
 		})
 	}()
