@@ -185,24 +185,25 @@ func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.Packag
 	for i := range tokens.Items {
 		token := &tokens.Items[i]
 		input := compile.Token{Object: token}
-		known, err := r.credential(ctx, token)
-		switch f := (*finding)(nil); {
-		case errors.As(err, &f):
-			// The token's controller says why; here it has no value.
-		case err != nil:
+		var err error
+		input.Credentials, err = r.credentials(ctx, token)
+		// The token's controller says why there is none; here it has no value.
+		if f := (*finding)(nil); err != nil && !errors.As(err, &f) {
 			return nil, nil, err
-		case known != nil:
-			input.Credentials = []compile.Credential{{Hash: known.hash, ID: known.id}}
 		}
 		inputs = append(inputs, input)
 	}
 	return repositories.Items, inputs, nil
 }
 
-// credential is the value that stands for a token now, nil for none.
-func (r *instanceReconciler) credential(ctx context.Context, token *v1alpha1.PackagesToken) (*knownValue, error) {
+// credentials are the values that stand for a token now.
+func (r *instanceReconciler) credentials(ctx context.Context, token *v1alpha1.PackagesToken) ([]compile.Credential, error) {
 	if token.Spec.Secret == nil {
-		return r.sources.value(ctx, token)
+		value, err := r.sources.value(ctx, token)
+		if value == nil || err != nil {
+			return nil, err
+		}
+		return []compile.Credential{{Hash: value.hash, ID: value.id}}, nil
 	}
 	// A Secret that lost its labels still holds the value until they are back, and is
 	// not in the cache.
@@ -218,7 +219,7 @@ func (r *instanceReconciler) credential(ctx context.Context, token *v1alpha1.Pac
 	if !ok {
 		return nil, nil
 	}
-	return knownValueOf(record.Value), nil
+	return credentialsOf(record), nil
 }
 
 // subjectsOf pairs what went into a compile with what came out of it.
@@ -237,12 +238,8 @@ func subjectsOf(repositories []v1alpha1.PackagesRepository, tokens []compile.Tok
 		})
 	}
 	for _, token := range tokens {
-		id := ""
-		if len(token.Credentials) > 0 {
-			id = token.Credentials[0].ID
-		}
 		subjects[kindToken] = append(subjects[kindToken], subject{
-			key: client.ObjectKeyFromObject(token.Object), uid: token.Object.UID, version: tokenVersion(token.Object, id),
+			key: client.ObjectKeyFromObject(token.Object), uid: token.Object.UID, version: tokenVersion(token.Object, token.Credentials),
 			problem: problemOf[name{compile.KindToken, token.Object.Name}],
 		})
 	}
@@ -255,6 +252,10 @@ func repositoryVersion(object *v1alpha1.PackagesRepository) string {
 	return strconv.FormatInt(object.Generation, 10)
 }
 
-func tokenVersion(object *v1alpha1.PackagesToken, credentialID string) string {
-	return strconv.FormatInt(object.Generation, 10) + " " + credentialID
+func tokenVersion(object *v1alpha1.PackagesToken, credentials []compile.Credential) string {
+	version := strconv.FormatInt(object.Generation, 10)
+	for _, c := range credentials {
+		version += " " + c.ID
+	}
+	return version
 }

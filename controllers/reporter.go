@@ -51,3 +51,9 @@ func (r reporter) minted(token *v1alpha1.PackagesToken, again bool) {
 	}
 	r.Eventf(token, nil, corev1.EventTypeNormal, "Minted", "Mint", note, token.Spec.Secret.Name)
 }
+
+// rotated records that another value took the place of a token's value in time.
+func (r reporter) rotated(token *v1alpha1.PackagesToken) {
+	r.Eventf(token, nil, corev1.EventTypeNormal, "Rotated", "Rotate",
+		"Wrote another value to the Secret %s; the one before works for another %s", token.Spec.Secret.Name, token.Spec.Rotation.Overlap.Duration)
+}

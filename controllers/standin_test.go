@@ -35,13 +35,15 @@ type standIn struct {
 	podless map[string]bool
 	// deaf namespaces have registries that keep the policy they have.
 	deaf map[string]bool
-	last map[types.NamespacedName]controllers.PodStatus
+	// registries are real ones; a namespace that has one speaks through it.
+	registries map[string]*policy.Live
+	last       map[types.NamespacedName]controllers.PodStatus
 }
 
 func newStandIn(c client.Client) *standIn {
 	return &standIn{
 		client: c, done: make(chan struct{}),
-		podless: map[string]bool{}, deaf: map[string]bool{}, last: map[types.NamespacedName]controllers.PodStatus{},
+		podless: map[string]bool{}, deaf: map[string]bool{}, registries: map[string]*policy.Live{}, last: map[types.NamespacedName]controllers.PodStatus{},
 	}
 }
 
@@ -79,6 +81,12 @@ func (n *standIn) makeDeaf(namespace string, deaf bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.deaf[namespace] = deaf
+}
+
+func (n *standIn) speakThrough(namespace string, live *policy.Live) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.registries[namespace] = live
 }
 
 func (n *standIn) runStatefulSets(ctx context.Context) error {
@@ -159,6 +167,12 @@ func (n *standIn) PodStatus(ctx context.Context, pod *corev1.Pod) (controllers.P
 	joined, revision, err := joinPolicy(objects.Items)
 	if err != nil {
 		return controllers.PodStatus{PolicyRevision: n.last[key].PolicyRevision, PolicyError: err.Error()}, nil
+	}
+	if live := n.registries[pod.Namespace]; live != nil {
+		revision = ""
+		if snapshot := live.Load(); snapshot != nil {
+			revision = snapshot.Revision()
+		}
 	}
 	status := controllers.PodStatus{PolicyRevision: revision, Version: "test"}
 	status.Instance.Namespace, status.Instance.Name, status.Instance.UID = joined.Instance.Namespace, joined.Instance.Name, joined.Instance.UID

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,12 +41,16 @@ var (
 	scheme *runtime.Scheme
 	// admin is a client with all rights, that reads past every cache.
 	admin client.Client
+	// adminConfig reaches the API server with all rights.
+	adminConfig *rest.Config
 	// managerConfig reaches the API server as managerUser.
 	managerConfig *rest.Config
 	// audit is the API server's log of requests.
 	audit *auditLog
 	// node stands in for what envtest lacks.
 	node *standIn
+	// clock is the manager's.
+	clock shiftedClock
 	// logs are all that the manager says.
 	logs logBuffer
 	// stopManager ends the manager that runs, and waits for it.
@@ -82,7 +87,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Set("audit-log-path", audit.path).
 		Set("audit-log-mode", "blocking")
 	DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
-	adminConfig, err := env.Start()
+	var err error
+	adminConfig, err = env.Start()
 	Expect(err).NotTo(HaveOccurred())
 	adminConfig.QPS, adminConfig.Burst = 1000, 1000
 
@@ -137,7 +143,7 @@ func startManager(namespaces ...string) (stop func()) {
 		RegistryImage: "packages-operator:test",
 		Version:       "test",
 		Pods:          node,
-		Now:           time.Now,
+		Now:           clock.now,
 		Random:        rand.Reader,
 	})).To(Succeed())
 	done := make(chan error, 1)
@@ -155,3 +161,11 @@ func startManager(namespaces ...string) (stop func()) {
 		}
 	}
 }
+
+// shiftedClock goes with the time, ahead of it. Safe for concurrent use.
+type shiftedClock struct{ ahead atomic.Int64 }
+
+func (c *shiftedClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// forward puts the clock on.
+func (c *shiftedClock) forward(by time.Duration) { c.ahead.Add(int64(by)) }

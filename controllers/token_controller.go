@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -27,15 +28,21 @@ type tokenReconciler struct {
 	sources  *userSecrets
 	verdicts *verdicts
 	reporter reporter
-	now      func() time.Time
-	random   io.Reader
+	// announced are the values that rotation is about to write.
+	announced announcedValues
+	now       func() time.Time
+	random    io.Reader
 }
 
 // tokenScope carries what one reconcile has loaded and decided.
 type tokenScope struct {
 	token *v1alpha1.PackagesToken
-	// credential is the value that works, nil for none.
-	credential *v1alpha1.TokenCredential
+	// credentials are the values that work, the newest first.
+	credentials []v1alpha1.TokenCredential
+	// version is what the registry has to know of the token.
+	version string
+	// wake is when time alone changes something next; zero for never.
+	wake       time.Time
 	conclusion conclusion
 }
 
@@ -44,6 +51,7 @@ func (r *tokenReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err := r.cached.Get(ctx, request.NamespacedName, token); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.sources.forget(request.NamespacedName)
+			r.announced.forget(request.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, err
@@ -77,18 +85,18 @@ func (r *tokenReconciler) reconcile(ctx context.Context, s *tokenScope) error {
 	if err := r.provide(ctx, s, instance); err != nil {
 		return s.refuse(err)
 	}
-	if expiresAt := s.token.Spec.ExpiresAt; expiresAt != nil && !r.now().Before(expiresAt.Time) {
-		s.credential = nil
+	if r.expired(s.token) {
+		s.credentials, s.wake = nil, time.Time{}
 		return s.refuse(stalled(v1alpha1.ReasonExpired, "spec.expiresAt has passed: write a later one, or delete the token"))
 	}
 
 	key := types.NamespacedName{Namespace: s.token.Namespace, Name: instance.Name}
-	verdict, known := r.verdicts.of(key, kindToken, s.token.UID, tokenVersion(s.token, s.credential.ID))
+	verdict, known := r.verdicts.of(key, kindToken, s.token.UID, s.version)
 	switch {
 	case !known:
 		return undecided(instance.Name, s.token.Status.ObservedGeneration, s.token.Generation)
 	case verdict.problem != nil:
-		s.credential = nil
+		s.credentials = nil
 		return s.refuse(stalled(verdict.problem.Reason, verdict.problem.Message))
 	}
 	s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "nothing stands in the token's way"}
@@ -98,10 +106,20 @@ func (r *tokenReconciler) reconcile(ctx context.Context, s *tokenScope) error {
 	return nil
 }
 
-// reported says whether the status already calls this very value ready.
+// reported says whether the status already calls this very value ready, or the one
+// before it: a value that follows another was served before it was written.
 func (r *tokenReconciler) reported(s *tokenScope) bool {
-	credentials := s.token.Status.Credentials
-	return wasReady(s.token.Status.Conditions, s.token.Generation) && len(credentials) == 1 && credentials[0].ID == s.credential.ID
+	if !wasReady(s.token.Status.Conditions, s.token.Generation) {
+		return false
+	}
+	return r.announced.written(client.ObjectKeyFromObject(s.token), s.credentials[0].ID) ||
+		slices.ContainsFunc(s.token.Status.Credentials, func(known v1alpha1.TokenCredential) bool {
+			return slices.ContainsFunc(s.credentials, func(c v1alpha1.TokenCredential) bool { return c.ID == known.ID })
+		})
+}
+
+func (r *tokenReconciler) expired(token *v1alpha1.PackagesToken) bool {
+	return token.Spec.ExpiresAt != nil && !r.now().Before(token.Spec.ExpiresAt.Time)
 }
 
 // refuse makes a finding the reason why the token is not accepted.
@@ -112,30 +130,46 @@ func (s *tokenScope) refuse(err error) error {
 	return err
 }
 
-// provide finds or makes the token's value.
+// provide finds or makes the token's values.
 func (r *tokenReconciler) provide(ctx context.Context, s *tokenScope, instance *v1alpha1.PackagesInstance) error {
-	s.credential = &v1alpha1.TokenCredential{NotAfter: s.token.Spec.ExpiresAt}
+	end := s.token.Spec.ExpiresAt
+	if end != nil {
+		s.wake = end.Time
+	}
 	if s.token.Spec.Secret != nil {
 		record, err := r.mint(ctx, s.token, compile.HostsOf(&instance.Spec).Docker)
 		if err != nil {
-			s.credential = nil
 			return err
 		}
-		s.credential.ID, s.credential.IssuedAt = record.ID, metav1.NewTime(record.IssuedAt)
+		s.version = tokenVersion(s.token, credentialsOf(record))
+		s.credentials = []v1alpha1.TokenCredential{{ID: record.ID, IssuedAt: metav1.NewTime(record.IssuedAt), NotAfter: end}}
+		if previous := record.Previous; previous != nil {
+			notAfter := metav1.NewTime(previous.NotAfter)
+			if end != nil && end.Before(&notAfter) {
+				notAfter = *end
+			}
+			s.credentials = append(s.credentials, v1alpha1.TokenCredential{
+				ID: previous.ID, IssuedAt: metav1.NewTime(previous.IssuedAt), NotAfter: &notAfter,
+			})
+		}
+		if at := nextStep(record, s.token.Spec.Rotation); !at.IsZero() && (s.wake.IsZero() || at.Before(s.wake)) {
+			s.wake = at
+		}
 		return nil
 	}
 	value, err := r.sources.value(ctx, s.token)
 	if err != nil {
-		s.credential = nil
 		return err
 	}
+	s.version = tokenVersion(s.token, []compile.Credential{{Hash: value.hash, ID: value.id}})
 	// When a brought value was made nobody knows; this is when it was first seen.
-	s.credential.ID, s.credential.IssuedAt = value.id, metav1.NewTime(r.now().UTC().Truncate(time.Second))
+	seen := v1alpha1.TokenCredential{ID: value.id, IssuedAt: metav1.NewTime(r.seconds()), NotAfter: end}
 	for _, known := range s.token.Status.Credentials {
 		if known.ID == value.id {
-			s.credential.IssuedAt = known.IssuedAt
+			seen.IssuedAt = known.IssuedAt
 		}
 	}
+	s.credentials = []v1alpha1.TokenCredential{seen}
 	return nil
 }
 
@@ -147,10 +181,7 @@ func (r *tokenReconciler) summarize(ctx context.Context, s *tokenScope) (ctrl.Re
 	status.Conditions = conditionsFor(status.Conditions, s.token.Generation, now, s.conclusion)
 	status.ObservedGeneration = s.token.Generation
 	if s.conclusion.failure == nil {
-		status.Credentials = nil
-		if s.credential != nil {
-			status.Credentials = []v1alpha1.TokenCredential{*s.credential}
-		}
+		status.Credentials = s.credentials
 	}
 	if !equality.Semantic.DeepEqual(before.Status, *status) {
 		if err := r.cached.Status().Patch(ctx, s.token, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
@@ -161,8 +192,9 @@ func (r *tokenReconciler) summarize(ctx context.Context, s *tokenScope) (ctrl.Re
 	if s.conclusion.failure != nil {
 		return ctrl.Result{}, s.conclusion.failure
 	}
-	if expiresAt := s.token.Spec.ExpiresAt; expiresAt != nil && now.Before(expiresAt.Time) {
-		return ctrl.Result{RequeueAfter: expiresAt.Sub(now)}, nil
+	if !s.wake.IsZero() {
+		// Not now, but never zero, which would mean never.
+		return ctrl.Result{RequeueAfter: max(s.wake.Sub(now), time.Millisecond)}, nil
 	}
 	return ctrl.Result{}, nil
 }

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
@@ -23,34 +23,8 @@ func tokenClaim(token *v1alpha1.PackagesToken) claim {
 	return claim{owner: token, label: v1alpha1.LabelToken}
 }
 
-// recordOf reads a token's value and its history from the Secret. It is not ok
-// when the value is not one that the operator made for this token: then it must
-// not work, and another is made. An annotation that somebody removed is restored
-// from the status.
-func recordOf(token *v1alpha1.PackagesToken, secret *corev1.Secret) (desired.TokenValue, bool) {
-	if secret == nil || secret.Type != desired.TokenSecretType(token) {
-		return desired.TokenValue{}, false
-	}
-	value := string(secret.Data[desired.TokenKeyPassword])
-	if value == "" || credential.Check(value) != nil {
-		return desired.TokenValue{}, false
-	}
-	record := desired.TokenValue{Value: value, ID: credential.ID(value)}
-	known := slices.IndexFunc(token.Status.Credentials, func(c v1alpha1.TokenCredential) bool { return c.ID == record.ID })
-	issuedAt, err := time.Parse(time.RFC3339, secret.Annotations[v1alpha1.AnnotationIssuedAt])
-	switch {
-	case err == nil && secret.Annotations[v1alpha1.AnnotationCredentialID] == record.ID:
-		record.IssuedAt = issuedAt
-	case known >= 0:
-		record.IssuedAt = token.Status.Credentials[known].IssuedAt.Time
-	default:
-		return desired.TokenValue{}, false
-	}
-	return record, true
-}
-
-// mint makes sure that the token's Secret holds a value that the operator made,
-// and what goes with it. It returns the record of that value.
+// mint makes sure that the token's Secret holds the value that the operator made
+// and that is due, with what goes with it. It returns the record.
 func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToken, registry string) (desired.TokenValue, error) {
 	key := types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.Secret.Name}
 	current, err := find[corev1.Secret](ctx, r.writer, tokenClaim(token), "Secret", key)
@@ -66,20 +40,63 @@ func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToke
 	}
 	record, ok := recordOf(token, current)
 	if !ok {
-		value, err := credential.Generate(r.random)
+		r.announced.forget(client.ObjectKeyFromObject(token))
+		value, err := r.generate()
 		if err != nil {
-			return desired.TokenValue{}, fmt.Errorf("making a value: %w", err)
+			return desired.TokenValue{}, err
 		}
-		record = desired.TokenValue{Value: value, ID: credential.ID(value), IssuedAt: r.now().UTC().Truncate(time.Second)}
+		record = desired.TokenValue{Value: value, ID: credential.ID(value), IssuedAt: r.seconds()}
+		if err := put(ctx, r.writer, current, desired.TokenSecret(token, record, registry), corev1ac.ExtractSecret); err != nil {
+			return desired.TokenValue{}, err
+		}
+		r.reporter.minted(token, len(token.Status.Credentials) > 0)
+		return record, nil
 	}
-	if err := put(ctx, r.writer, current, desired.TokenSecret(token, record, registry), corev1ac.ExtractSecret); err != nil {
+	return r.rotate(ctx, token, current, record, registry)
+}
+
+// rotate takes a record one step further, if there is one to take.
+func (r *tokenReconciler) rotate(ctx context.Context, token *v1alpha1.PackagesToken, current *corev1.Secret, record desired.TokenValue, registry string) (desired.TokenValue, error) {
+	key := client.ObjectKeyFromObject(token)
+	verdict, _ := r.verdicts.of(types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name},
+		kindToken, token.UID, tokenVersion(token, credentialsOf(record)))
+	step := rotation{
+		spec:   token.Spec.Rotation,
+		now:    r.seconds(),
+		held:   func(id string) string { return r.announced.of(key, id) },
+		served: verdict.served && verdict.problem == nil,
+		mint:   r.generate,
+	}
+	if r.expired(token) {
+		step.spec = nil
+	}
+	next, announced, err := step.step(record)
+	if err != nil {
 		return desired.TokenValue{}, err
 	}
-	if !ok {
-		r.reporter.minted(token, len(token.Status.Credentials) > 0)
+	if announced != "" {
+		r.announced.set(key, announcedValue{id: next.Next.ID, value: announced})
 	}
-	return record, nil
+	if err := put(ctx, r.writer, current, desired.TokenSecret(token, next, registry), corev1ac.ExtractSecret); err != nil {
+		return desired.TokenValue{}, err
+	}
+	if next.Value != record.Value {
+		r.announced.set(key, announcedValue{id: next.ID})
+		r.reporter.rotated(token)
+	}
+	return next, nil
 }
+
+func (r *tokenReconciler) generate() (string, error) {
+	value, err := credential.Generate(r.random)
+	if err != nil {
+		return "", fmt.Errorf("making a value: %w", err)
+	}
+	return value, nil
+}
+
+// seconds is the time as a Secret's annotations record it.
+func (r *tokenReconciler) seconds() time.Time { return r.now().UTC().Truncate(time.Second) }
 
 func secretFinding(err error) error {
 	var conflict *conflictError

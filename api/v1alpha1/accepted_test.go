@@ -61,6 +61,9 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"all of an owner's repositories", token, spec("repositories: ['octocat/*']")},
 		{"expiry in another time zone", token, spec("expiresAt: '2027-01-01T02:00:00+02:00'")},
 		{"expiry in the past", token, spec("expiresAt: '2020-01-01T00:00:00Z'")},
+		{"rotation", token, spec("rotation: {interval: 168h, overlap: 24h}")},
+		{"rotation to the second, without an overlap", token, spec("rotation: {interval: 1h0m1s, overlap: 0s}")},
+		{"the longest rotation", token, spec("rotation: {interval: 999999h999999m999999s, overlap: 999999h}")},
 		{"imagePullSecret", token, spec("secret: {name: a.b-c, type: DockerConfigJSON}")},
 
 		{"policy", policy, ""},

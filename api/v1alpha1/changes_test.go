@@ -66,6 +66,7 @@ func TestGoodChangeIsAccepted(t *testing.T) {
 		{"scopes", token, spec("scopes: ['delete:packages']")},
 		{"narrowing", token, spec("repositories: ['octocat/*']")},
 		{"expiry", token, spec("expiresAt: '2027-01-01T00:00:00Z'")},
+		{"rotation", token, spec("rotation: {interval: 168h, overlap: 24h}")},
 		{"source", sourcedToken, spec("source: {secretRef: {name: other, key: value}}")},
 		{"a newer policy", policy, spec("revision: r2, document: '{\"a\":1}'")},
 	} {

@@ -19,6 +19,16 @@ const (
 	AnnotationCredentialID = GroupName + "/credential-id"
 	// AnnotationIssuedAt is when the value was made.
 	AnnotationIssuedAt = GroupName + "/issued-at"
+	// These four tell of the value before, as long as it works: its id and hash, when
+	// it was made, and the instant from which it is refused.
+	AnnotationPreviousCredentialID = GroupName + "/previous-credential-id"
+	AnnotationPreviousHash         = GroupName + "/previous-hash"
+	AnnotationPreviousIssuedAt     = GroupName + "/previous-issued-at"
+	AnnotationPreviousNotAfter     = GroupName + "/previous-not-after"
+	// AnnotationNextCredentialID and AnnotationNextHash are those of the value that
+	// comes next. They are there while the registry gets to know it.
+	AnnotationNextCredentialID = GroupName + "/next-credential-id"
+	AnnotationNextHash         = GroupName + "/next-hash"
 )
 
 // FinalizerData holds an object back until its data is deleted, as

@@ -38,6 +38,7 @@ const (
 // where its value is kept.
 // +kubebuilder:validation:XValidation:rule="has(self.secret) != has(self.source)",message="write one of secret and source",messageExpression="has(self.secret) ? 'write secret or source, not both: secret has the operator make the value, source brings your own' : 'write secret, such as secret: {name: monalisa-token}, to have the operator make the value, or source to bring your own'"
 // +kubebuilder:validation:XValidation:rule="has(self.secret) == has(oldSelf.secret)",message="secret and source cannot replace each other: create another PackagesToken",messageExpression="has(oldSelf.secret) ? 'secret cannot be taken away: keep it, or create another PackagesToken with source' : 'source cannot be replaced by secret: keep source, or create another PackagesToken with secret'"
+// +kubebuilder:validation:XValidation:rule="!has(self.rotation) || has(self.secret)",fieldPath=".rotation",message="rotation has no effect on a value that you bring: leave it out, and change the value in its Secret"
 type PackagesTokenSpec struct {
 	// instanceRef names the PackagesInstance that the token is for. It cannot
 	// change.
@@ -81,6 +82,11 @@ type PackagesTokenSpec struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
+	// rotation has the operator replace the value at intervals. Without it the value
+	// stays the same until the Secret is deleted.
+	// +optional
+	Rotation *TokenRotation `json:"rotation,omitempty"`
+
 	// secret has the operator make the token's value and keep it in this Secret.
 	// Write either secret or source.
 	// +optional
@@ -90,6 +96,31 @@ type PackagesTokenSpec struct {
 	// Write either secret or source.
 	// +optional
 	Source *TokenSource `json:"source,omitempty"`
+}
+
+// TokenRotation says how often a token's value is replaced, and how long the one
+// before goes on working.
+// +kubebuilder:validation:XValidation:rule="!self.interval.matches('^[0-9]{1,6}(h([0-9]{1,6}m)?([0-9]{1,6}s)?|m([0-9]{1,6}s)?|s)$') || !self.overlap.matches('^[0-9]{1,6}(h([0-9]{1,6}m)?([0-9]{1,6}s)?|m([0-9]{1,6}s)?|s)$') || duration(self.overlap) < duration(self.interval)",fieldPath=".overlap",message="write an overlap that is shorter than the interval",messageExpression="'write an overlap that is shorter than the interval of ' + self.interval"
+type TokenRotation struct {
+	// interval is how long a value is the newest, such as 168h; at least 1h. When it
+	// has passed, another value is written to the Secret.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=21
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,6}(h([0-9]{1,6}m)?([0-9]{1,6}s)?|m([0-9]{1,6}s)?|s)$')",message="write hours, minutes and seconds, such as 168h or 1h30m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9]{1,6}(h([0-9]{1,6}m)?([0-9]{1,6}s)?|m([0-9]{1,6}s)?|s)$') || duration(self) >= duration('1h')",message="write an interval of at least 1h"
+	Interval metav1.Duration `json:"interval"`
+
+	// overlap is how long the value before goes on working beside the newest, such
+	// as 24h: the time that whoever uses the token has to read the Secret again. It
+	// is shorter than interval.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=21
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,6}(h([0-9]{1,6}m)?([0-9]{1,6}s)?|m([0-9]{1,6}s)?|s)$')",message="write hours, minutes and seconds, such as 24h or 1h30m"
+	Overlap metav1.Duration `json:"overlap"`
 }
 
 // TokenSecret is the Secret that the operator writes a token's value to.
@@ -153,7 +184,8 @@ type PackagesTokenStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// credentials are the values of this token that work, without the values.
+	// credentials are the values of this token that work, the newest first, without
+	// the values.
 	// +optional
 	// +listType=map
 	// +listMapKey=id

@@ -18,6 +18,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
+	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
 )
 
@@ -82,8 +83,16 @@ func TestGolden(t *testing.T) {
 		"policy-head": desired.PackagesPolicy(instance(), policy.Shard{
 			Index: 0, FormatVersion: 1, Revision: "abc", Parts: []string{"sha256:a", "sha256:b"}, Document: "{}",
 		}),
-		"policy-part":  desired.PackagesPolicy(instance(), policy.Shard{Index: 1, FormatVersion: 1, Document: "{}"}),
-		"token":        desired.TokenSecret(token(v1alpha1.TokenSecretOpaque), value, hosts[0]),
+		"policy-part": desired.PackagesPolicy(instance(), policy.Shard{Index: 1, FormatVersion: 1, Document: "{}"}),
+		"token":       desired.TokenSecret(token(v1alpha1.TokenSecretOpaque), value, hosts[0]),
+		"token-rotating": desired.TokenSecret(token(v1alpha1.TokenSecretOpaque), desired.TokenValue{
+			Value: value.Value, ID: value.ID, IssuedAt: value.IssuedAt,
+			Previous: &desired.PastValue{
+				ValueHash: desired.ValueHash{ID: "previous", Hash: credential.Sum("previous")},
+				IssuedAt:  value.IssuedAt.Add(-time.Hour), NotAfter: value.IssuedAt.Add(time.Hour),
+			},
+			Next: &desired.ValueHash{ID: "next", Hash: credential.Sum("next")},
+		}, hosts[0]),
 		"token-docker": desired.TokenSecret(token(v1alpha1.TokenSecretDockerConfigJSON), value, hosts[0]),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/registry/credential"
 )
 
 // Keys of a token's Secret, beside .dockerconfigjson.
@@ -32,6 +33,25 @@ type TokenValue struct {
 	ID string
 	// IssuedAt is when the value was made.
 	IssuedAt time.Time
+	// Previous is the value before while it works beside Value, or nil.
+	Previous *PastValue
+	// Next is the value that comes next while the registry gets to know it, or nil.
+	Next *ValueHash
+}
+
+// ValueHash stands for a value that the Secret does not hold.
+type ValueHash struct {
+	ID   string
+	Hash credential.Hash
+}
+
+// PastValue is a value that ends.
+type PastValue struct {
+	ValueHash
+	// IssuedAt is when the value was made.
+	IssuedAt time.Time
+	// NotAfter is the instant from which the value is refused.
+	NotAfter time.Time
 }
 
 // TokenSecret holds a token's value and everything that docker login needs. The
@@ -52,12 +72,23 @@ func TokenSecret(token *v1alpha1.PackagesToken, value TokenValue, registry strin
 	}
 	labels := instanceLabels(token.Spec.InstanceRef.Name)
 	labels[v1alpha1.LabelToken] = token.Name
+	annotations := map[string]string{
+		v1alpha1.AnnotationCredentialID: value.ID,
+		v1alpha1.AnnotationIssuedAt:     value.IssuedAt.UTC().Format(time.RFC3339),
+	}
+	if previous := value.Previous; previous != nil {
+		annotations[v1alpha1.AnnotationPreviousCredentialID] = previous.ID
+		annotations[v1alpha1.AnnotationPreviousHash] = previous.Hash.String()
+		annotations[v1alpha1.AnnotationPreviousIssuedAt] = previous.IssuedAt.UTC().Format(time.RFC3339)
+		annotations[v1alpha1.AnnotationPreviousNotAfter] = previous.NotAfter.UTC().Format(time.RFC3339)
+	}
+	if next := value.Next; next != nil {
+		annotations[v1alpha1.AnnotationNextCredentialID] = next.ID
+		annotations[v1alpha1.AnnotationNextHash] = next.Hash.String()
+	}
 	return corev1ac.Secret(token.Spec.Secret.Name, token.Namespace).
 		WithLabels(labels).
-		WithAnnotations(map[string]string{
-			v1alpha1.AnnotationCredentialID: value.ID,
-			v1alpha1.AnnotationIssuedAt:     value.IssuedAt.UTC().Format(time.RFC3339),
-		}).
+		WithAnnotations(annotations).
 		WithOwnerReferences(tokenOwner(token)).
 		WithType(TokenSecretType(token)).
 		WithData(data)

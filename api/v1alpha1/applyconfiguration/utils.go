@@ -65,6 +65,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StorageSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenCredential"):
 		return &apiv1alpha1.TokenCredentialApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenRotation"):
+		return &apiv1alpha1.TokenRotationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenSecret"):
 		return &apiv1alpha1.TokenSecretApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenSource"):

@@ -279,6 +279,10 @@ func (s *objectSet) compile(url string) policy.Policy {
 	in := compile.Input{Instance: s.instance, URL: url, Repositories: s.repositories}
 	for _, token := range s.tokens {
 		s.checkInstance(kindToken, token.Name, token.Spec.InstanceRef)
+		if token.Spec.Rotation != nil {
+			s.fail(s.places[objectKey{kindToken, token.Name}].errorAt("spec.rotation",
+				"a registry alone makes no values, so none rotates: leave rotation out; to replace the value, change it in its Secret"))
+		}
 		value, err := s.valueOf(token)
 		if err != nil {
 			s.fail(err)

@@ -16,6 +16,25 @@ import (
 
 const value = "a-value-that-nobody-guesses-0123456789abcdef"
 
+const rotatingYAML = `apiVersion: packages-operator.io/v1alpha1
+kind: PackagesToken
+metadata:
+  name: rotating
+spec:
+  instanceRef: {name: local}
+  user: monalisa
+  rotation: {interval: 168h, overlap: 24h}
+  scopes: [read:packages]
+  secret: {name: rotating-token}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: rotating-token
+stringData:
+  password: a-value-of-the-rotating-token-0000000000000000
+`
+
 const instanceYAML = `# The registry.
 apiVersion: packages-operator.io/v1alpha1
 kind: PackagesInstance
@@ -211,8 +230,9 @@ func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
 			[]string{"tokens.yml:22: the value of", "not printable ASCII"}},
 		"value with a line break": {replaced("tokens.yml", "token: "+value, "token: |\n    "+value),
 			[]string{"tokens.yml:22: the value of", "ends with a line break"}},
-		"rotation": {replaced("tokens.yml", "user: monalisa", "rotation: {interval: 168h}\n  user: monalisa"),
-			[]string{"tokens.yml:8: spec.rotation: Forbidden: there is no such field"}},
+		"rotation": {func(files map[string]string) {
+			files["rotating.yaml"] = rotatingYAML
+		}, []string{"rotating.yaml:8: a registry alone makes no values, so none rotates: leave rotation out; to replace the value, change it in its Secret"}},
 		"unknown field in metadata": {replaced("repositories.yaml", "  name: octo-app\nspec", "  name: octo-app\n  label: x\nspec"),
 			[]string{"repositories.yaml:5: metadata.label: Forbidden: there is no such field"}},
 		"unknown field in a list": {replaced("repositories.yaml", "role: Write", "role: Write\n        team: a"),

@@ -306,6 +306,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: rotation
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.TokenRotation
     - name: scopes
       type:
         list:
@@ -389,6 +392,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: notAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.TokenRotation
+  map:
+    fields:
+    - name: interval
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: overlap
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.TokenSecret
   map:
     fields:
@@ -450,6 +462,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ConditionStatus
+  scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1
   map:

@@ -34,6 +34,9 @@ type PackagesTokenSpecApplyConfiguration struct {
 	// expiresAt is the instant from which the token is refused, such as
 	// 2027-01-01T00:00:00Z. Without it the token never expires.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
+	// rotation has the operator replace the value at intervals. Without it the value
+	// stays the same until the Secret is deleted.
+	Rotation *TokenRotationApplyConfiguration `json:"rotation,omitempty"`
 	// secret has the operator make the token's value and keep it in this Secret.
 	// Write either secret or source.
 	Secret *TokenSecretApplyConfiguration `json:"secret,omitempty"`
@@ -89,6 +92,14 @@ func (b *PackagesTokenSpecApplyConfiguration) WithRepositories(values ...string)
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *PackagesTokenSpecApplyConfiguration) WithExpiresAt(value v1.Time) *PackagesTokenSpecApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithRotation sets the Rotation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rotation field is set to the value of the last call.
+func (b *PackagesTokenSpecApplyConfiguration) WithRotation(value *TokenRotationApplyConfiguration) *PackagesTokenSpecApplyConfiguration {
+	b.Rotation = value
 	return b
 }
 

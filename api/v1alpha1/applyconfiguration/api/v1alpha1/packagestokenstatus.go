@@ -21,7 +21,8 @@ type PackagesTokenStatusApplyConfiguration struct {
 	// conditions say how the token is: Ready, Reconciling and Stalled as kstatus
 	// defines them, and Accepted, which is False while the token gives no access.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// credentials are the values of this token that work, without the values.
+	// credentials are the values of this token that work, the newest first, without
+	// the values.
 	Credentials []TokenCredentialApplyConfiguration `json:"credentials,omitempty"`
 }
 
