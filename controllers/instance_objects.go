@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -123,7 +124,36 @@ func (r *instanceReconciler) applyService(ctx context.Context, s *instanceScope)
 }
 
 func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceScope) error {
-	return ensure[appsv1.StatefulSet](ctx, r.writer, s.claim, desired.StatefulSet(s.instance, r.image, s.dataUID), appsv1ac.ExtractStatefulSet)
+	err := ensure[appsv1.StatefulSet](ctx, r.writer, s.claim, desired.StatefulSet(s.instance, r.image, s.dataUID), appsv1ac.ExtractStatefulSet)
+	if apierrors.IsInvalid(err) {
+		return stalled(v1alpha1.ReasonPodTemplateInvalid, "the pods cannot be as spec.podTemplate says: "+invalidFields(err))
+	}
+	return err
+}
+
+// invalidFields is what the API server refuses of a StatefulSet, under the names
+// that the fields have in an instance.
+func invalidFields(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+		return statusMessage(err)
+	}
+	var faults []string
+	for _, cause := range status.Status().Details.Causes {
+		field := cause.Field
+		for _, of := range []struct{ statefulSet, instance string }{
+			{"spec.template.spec.containers[0].", "spec.podTemplate."},
+			{"spec.template.spec.", "spec.podTemplate."},
+			{"spec.template.metadata.", "spec.podTemplate."},
+		} {
+			if rest, found := strings.CutPrefix(field, of.statefulSet); found {
+				field = of.instance + rest
+				break
+			}
+		}
+		faults = append(faults, field+": "+cause.Message)
+	}
+	return strings.Join(faults, "; ")
 }
 
 func (r *instanceReconciler) applyIngress(ctx context.Context, s *instanceScope) error {

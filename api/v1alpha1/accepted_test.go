@@ -47,6 +47,15 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"repository", repository, ""},
 		{"longest names", repository, spec("owner: %s, name: %s", strings.Repeat("a", 39), strings.Repeat("b", 100))},
 		{"shortest names", repository, spec("owner: a, name: '1'")},
+		{"pods to measure", instance, spec("podTemplate: {" +
+			`labels: {example.com/team: a}, ` +
+			`annotations: {example.com/note: any text}, ` +
+			`resources: {requests: {cpu: 1, memory: 1Gi}, limits: {cpu: "2", memory: 128Mi, ephemeral-storage: 1Gi}}, ` +
+			`nodeSelector: {kubernetes.io/os: linux}, ` +
+			`tolerations: [{key: dedicated, operator: Equal, value: registry, effect: NoSchedule}], ` +
+			`affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Exists}]}]}}}, ` +
+			`topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {a: b}}}], ` +
+			`priorityClassName: system-cluster-critical}`)},
 		{"every separator", repository, spec("owner: a.b_c__d-e--f, name: a.b_c__d---e")},
 		{"a reserved name as the repository", repository, spec("name: v2")},
 		{"internal", repository, spec("visibility: Internal")},

@@ -59,6 +59,7 @@ func TestGoodChangeIsAccepted(t *testing.T) {
 		{"the same volume in another unit", instance, spec("storage: {filesystem: {size: 1024Mi}}")},
 		{"exposure", instance, spec("exposure: {ingress: {tls: {secretName: packages-tls}}}")},
 		{"deletionPolicy of an instance", instance, spec("deletionPolicy: Delete")},
+		{"pods", instance, spec("podTemplate: {nodeSelector: {a: b}}")},
 		{"suspend", instance, spec("suspend: true")},
 		{"visibility", repository, spec("visibility: Public")},
 		{"access", repository, spec("access: {users: [{name: monalisa, role: Admin}]}")},

@@ -42,6 +42,8 @@ const (
 	// ReasonStorageConflict: the volume claim belongs to somebody else, or cannot
 	// become what the spec asks for.
 	ReasonStorageConflict = "StorageConflict"
+	// ReasonPodTemplateInvalid: no pod can be as spec.podTemplate says.
+	ReasonPodTemplateInvalid = "PodTemplateInvalid"
 	// ReasonPodsNotReady: the registry's pods are not ready.
 	ReasonPodsNotReady = "PodsNotReady"
 	// ReasonPolicyNotServed: the pods do not serve the newest policy yet.

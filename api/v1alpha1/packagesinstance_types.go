@@ -86,6 +86,11 @@ type PackagesInstanceSpec struct {
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
+	// podTemplate fits the pods to the cluster: where they run and what they may use.
+	// A change restarts them.
+	// +optional
+	PodTemplate PodTemplate `json:"podTemplate,omitzero"`
+
 	// suspend true stops the registry: nothing is served, for as long as a volume is
 	// restored or moved, say. Packages, repositories and tokens are kept, and false
 	// serves them again. Default: false.

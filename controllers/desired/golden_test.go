@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -66,7 +67,24 @@ func TestGolden(t *testing.T) {
 	}
 	hosts := []string{"docker.packages.example.com", "packages.example.com"}
 	for name, object := range map[string]any{
-		"statefulset":           desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111"),
+		"statefulset": desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111"),
+		"statefulset-placed": desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) {
+			i.Spec.PodTemplate = v1alpha1.PodTemplate{
+				Labels:      map[string]v1alpha1.LabelValue{"example.com/team": "a", "app.kubernetes.io/component": "mallory"},
+				Annotations: map[string]string{"example.com/note": "any text"},
+				Resources: v1alpha1.PodResources{
+					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")},
+					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+				},
+				NodeSelector: map[string]string{"kubernetes.io/arch": "arm64"},
+				Tolerations:  []corev1.Toleration{{Key: "dedicated", Operator: corev1.TolerationOpEqual, Value: "registry", Effect: corev1.TaintEffectNoSchedule}},
+				Affinity: &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
+					TopologyKey: "zone", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
+				}}}},
+				TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: corev1.ScheduleAnyway}},
+				PriorityClassName:         "system-cluster-critical",
+			}
+		}), "example.com/packages-operator:1", "1111"),
 		"service":               desired.Service(instance()),
 		"persistentvolumeclaim": desired.PersistentVolumeClaim(instance(), "1111"),
 		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) {
@@ -173,5 +191,15 @@ func TestUsableKeys(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+func TestARequestIsNeverAboveItsLimit(t *testing.T) {
+	placed := instance(func(i *v1alpha1.PackagesInstance) {
+		i.Spec.PodTemplate.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m")}
+	})
+	container := desired.StatefulSet(placed, "image", "1111").Spec.Template.Spec.Containers[0]
+	if got := (*container.Resources.Requests)[corev1.ResourceCPU]; got.String() != "20m" {
+		t.Errorf("a container with a limit of 20m asks for %s of cpu", got.String())
 	}
 }

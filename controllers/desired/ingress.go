@@ -19,10 +19,7 @@ func Ingress(instance *v1alpha1.PackagesInstance, hosts []string) *networkingv1a
 	if exposure == nil {
 		return nil
 	}
-	labels := make(map[string]string, len(exposure.Labels))
-	for key, value := range exposure.Labels {
-		labels[key] = string(value)
-	}
+	labels := stringLabels(exposure.Labels)
 	// The operator's own labels win: selectors and watches rest on them.
 	maps.Copy(labels, instanceLabels(instance.Name))
 

@@ -59,9 +59,20 @@ func PodLabels(instance string) map[string]string {
 	}
 }
 
-func podTemplateLabels(instance string) map[string]string {
-	labels := instanceLabels(instance)
-	maps.Copy(labels, PodLabels(instance))
+// podTemplateLabels are the instance's wishes under the operator's own labels, on
+// which selectors and watches rest.
+func podTemplateLabels(instance *v1alpha1.PackagesInstance) map[string]string {
+	labels := stringLabels(instance.Spec.PodTemplate.Labels)
+	maps.Copy(labels, instanceLabels(instance.Name))
+	maps.Copy(labels, PodLabels(instance.Name))
+	return labels
+}
+
+func stringLabels(values map[string]v1alpha1.LabelValue) map[string]string {
+	labels := make(map[string]string, len(values))
+	for key, value := range values {
+		labels[key] = string(value)
+	}
 	return labels
 }
 

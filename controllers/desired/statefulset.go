@@ -4,7 +4,9 @@
 package desired
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,11 +26,22 @@ const (
 	// drainSeconds covers the registry's 30 seconds of draining, and a margin to
 	// close its database.
 	drainSeconds = 45
-	// memoryLimitMiB bounds a registry pod, page cache included.
-	memoryLimitMiB = 512
 
 	dataDir = "/data"
 	keysDir = "/etc/packages-operator/keys"
+)
+
+// defaultRequests are what a registry of a small team uses, and defaultLimits what
+// bounds one under attack, page cache included. There is no limit of CPU: it would
+// only slow down what nobody else wants to use.
+var (
+	defaultRequests = corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("50m"),
+		corev1.ResourceMemory: resource.MustParse("64Mi"),
+	}
+	defaultLimits = corev1.ResourceList{
+		corev1.ResourceMemory: resource.MustParse("512Mi"),
+	}
 )
 
 // StatefulSet runs the registry of an instance on its volume: one pod, or none
@@ -54,8 +67,9 @@ func StatefulSet(instance *v1alpha1.PackagesInstance, image string, dataUID type
 			WithPodManagementPolicy(appsv1.ParallelPodManagement).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(PodLabels(instance.Name))).
 			WithTemplate(corev1ac.PodTemplateSpec().
-				WithLabels(podTemplateLabels(instance.Name)).
-				WithSpec(corev1ac.PodSpec().
+				WithLabels(podTemplateLabels(instance)).
+				WithAnnotations(instance.Spec.PodTemplate.Annotations).
+				WithSpec(podPlacement(&instance.Spec.PodTemplate).
 					WithServiceAccountName(name).
 					WithTerminationGracePeriodSeconds(drainSeconds).
 					// Service variables would only leak other Services' names.
@@ -77,7 +91,49 @@ func StatefulSet(instance *v1alpha1.PackagesInstance, image string, dataUID type
 					))))
 }
 
+// podPlacement is where the pods run, as the instance says.
+func podPlacement(template *v1alpha1.PodTemplate) *corev1ac.PodSpecApplyConfiguration {
+	spec := corev1ac.PodSpec().WithNodeSelector(template.NodeSelector)
+	if template.PriorityClassName != "" {
+		spec.WithPriorityClassName(template.PriorityClassName)
+	}
+	if template.Affinity != nil {
+		spec.WithAffinity(applied[corev1ac.AffinityApplyConfiguration](template.Affinity))
+	}
+	for i := range template.Tolerations {
+		spec.WithTolerations(applied[corev1ac.TolerationApplyConfiguration](&template.Tolerations[i]))
+	}
+	for i := range template.TopologySpreadConstraints {
+		spec.WithTopologySpreadConstraints(applied[corev1ac.TopologySpreadConstraintApplyConfiguration](&template.TopologySpreadConstraints[i]))
+	}
+	return spec
+}
+
+// applied turns an API type into its apply configuration: both are written alike,
+// and writing one and reading the other cannot fail.
+func applied[A, T any](object *T) *A {
+	configuration := new(A)
+	text, _ := json.Marshal(object)
+	_ = json.Unmarshal(text, configuration)
+	return configuration
+}
+
+// resourcesOf are the instance's wishes over the defaults. A request is at most
+// the limit, which the API server would insist on.
+func resourcesOf(wanted v1alpha1.PodResources) (requests, limits corev1.ResourceList) {
+	requests, limits = defaultRequests.DeepCopy(), defaultLimits.DeepCopy()
+	maps.Copy(limits, wanted.Limits)
+	for name, limit := range limits {
+		if request, found := requests[name]; found && request.Cmp(limit) > 0 {
+			requests[name] = limit
+		}
+	}
+	maps.Copy(requests, wanted.Requests)
+	return requests, limits
+}
+
 func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUID types.UID) *corev1ac.ContainerApplyConfiguration {
+	requests, limits := resourcesOf(instance.Spec.PodTemplate.Resources)
 	return corev1ac.Container().
 		WithName("registry").
 		WithImage(image).
@@ -94,19 +150,14 @@ func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUI
 		).
 		// The garbage collector works harder before the kernel would kill the
 		// process: at nine tenths of the limit.
-		WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%dMiB", memoryLimitMiB*9/10))).
+		WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%dMiB", limits.Memory().Value()>>20*9/10))).
 		WithPorts(
 			corev1ac.ContainerPort().WithName("http").WithContainerPort(RegistryPort).WithProtocol(corev1.ProtocolTCP),
 			corev1ac.ContainerPort().WithName("admin").WithContainerPort(AdminPort).WithProtocol(corev1.ProtocolTCP),
 		).
 		WithResources(corev1ac.ResourceRequirements().
-			WithRequests(corev1.ResourceList{
-				corev1.ResourceCPU:    resource.MustParse("50m"),
-				corev1.ResourceMemory: resource.MustParse("64Mi"),
-			}).
-			WithLimits(corev1.ResourceList{
-				corev1.ResourceMemory: *resource.NewQuantity(memoryLimitMiB<<20, resource.BinarySI),
-			})).
+			WithRequests(requests).
+			WithLimits(limits)).
 		// A database that was not closed is replayed before the first answer.
 		WithStartupProbe(adminProbe("/healthz").WithPeriodSeconds(1).WithFailureThreshold(300)).
 		WithLivenessProbe(adminProbe("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithFailureThreshold(6)).

@@ -57,6 +57,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PackagesTokenSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesTokenStatus"):
 		return &apiv1alpha1.PackagesTokenStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PodResources"):
+		return &apiv1alpha1.PodResourcesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PodTemplate"):
+		return &apiv1alpha1.PodTemplateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RepositoryAccess"):
 		return &apiv1alpha1.RepositoryAccessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):

@@ -36,6 +36,9 @@ type PackagesInstanceSpecApplyConfiguration struct {
 	// deleted: Retain keeps the volume, and an instance of the same name in the
 	// same namespace takes it up again; Delete deletes it. Default: Retain.
 	DeletionPolicy *apiv1alpha1.DeletionPolicy `json:"deletionPolicy,omitempty"`
+	// podTemplate fits the pods to the cluster: where they run and what they may use.
+	// A change restarts them.
+	PodTemplate *PodTemplateApplyConfiguration `json:"podTemplate,omitempty"`
 	// suspend true stops the registry: nothing is served, for as long as a volume is
 	// restored or moved, say. Packages, repositories and tokens are kept, and false
 	// serves them again. Default: false.
@@ -93,6 +96,14 @@ func (b *PackagesInstanceSpecApplyConfiguration) WithExposure(value *ExposureSpe
 // If called multiple times, the DeletionPolicy field is set to the value of the last call.
 func (b *PackagesInstanceSpecApplyConfiguration) WithDeletionPolicy(value apiv1alpha1.DeletionPolicy) *PackagesInstanceSpecApplyConfiguration {
 	b.DeletionPolicy = &value
+	return b
+}
+
+// WithPodTemplate sets the PodTemplate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodTemplate field is set to the value of the last call.
+func (b *PackagesInstanceSpecApplyConfiguration) WithPodTemplate(value *PodTemplateApplyConfiguration) *PackagesInstanceSpecApplyConfiguration {
+	b.PodTemplate = value
 	return b
 }
 
