@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -53,6 +54,51 @@ var _ = Describe("The certificate of an Ingress", func() {
 		conditions(ctx, instance).Should(beReady())
 	})
 
+	It("must have its own key", func(ctx SpecContext) {
+		secret := newCertificate(namespace, "mine", instance.Spec.Hostname, "*."+instance.Spec.Hostname)
+		good := secret.Data[corev1.TLSPrivateKeyKey]
+		secret.Data[corev1.TLSPrivateKeyKey] = newCertificate(namespace, "other", "other.example.com").Data[corev1.TLSPrivateKeyKey]
+		create(ctx, secret, instance)
+		conditions(ctx, instance).Should(And(
+			beStalled(v1alpha1.ReasonCertificateKeyMismatch),
+			condition(v1alpha1.ConditionCertificateReady, metav1.ConditionFalse, v1alpha1.ReasonCertificateKeyMismatch),
+		))
+		change(ctx, secret, func(s *corev1.Secret) { s.Data[corev1.TLSPrivateKeyKey] = good })
+		conditions(ctx, instance).Should(And(beReady(),
+			condition(v1alpha1.ConditionCertificateReady, metav1.ConditionTrue, v1alpha1.ReasonCertificateValid)))
+	})
+
+	It("has no condition when there is none", func(ctx SpecContext) {
+		create(ctx, newCertificate(namespace, "mine", instance.Spec.Hostname, "*."+instance.Spec.Hostname), instance)
+		conditions(ctx, instance).Should(condition(v1alpha1.ConditionCertificateReady, metav1.ConditionTrue, v1alpha1.ReasonCertificateValid))
+		change(ctx, instance, func(i *v1alpha1.PackagesInstance) { i.Spec.Exposure.Ingress.TLS = nil })
+		conditions(ctx, instance).Should(And(beReady(), Not(ContainElement(HaveField("Type", v1alpha1.ConditionCertificateReady)))))
+	})
+
+	It("is told two weeks before it expires, and nobody is needed once it was renewed", Serial, func(ctx SpecContext) {
+		DeferCleanup(func() { clock.ahead.Store(0) })
+		secret := newCertificate(namespace, "mine", instance.Spec.Hostname, "*."+instance.Spec.Hostname)
+		create(ctx, secret, instance)
+		conditions(ctx, instance).Should(beReady())
+		touch := func() {
+			change(ctx, secret, func(s *corev1.Secret) {
+				s.Labels = map[string]string{"example.com/at": strconv.FormatInt(clock.ahead.Load(), 10)}
+			})
+		}
+		clock.forward(certificateLifetime - 13*24*time.Hour)
+		touch()
+		conditions(ctx, instance).Should(And(beReady(),
+			condition(v1alpha1.ConditionCertificateReady, metav1.ConditionFalse, v1alpha1.ReasonCertificateExpiresSoon)))
+		clock.forward(13 * 24 * time.Hour)
+		touch()
+		conditions(ctx, instance).Should(beStalled(v1alpha1.ReasonCertificateExpired))
+
+		renewed := newCertificate(namespace, "mine", instance.Spec.Hostname, "*."+instance.Spec.Hostname)
+		change(ctx, secret, func(s *corev1.Secret) { s.Data = renewed.Data })
+		conditions(ctx, instance).Should(And(beReady(),
+			condition(v1alpha1.ConditionCertificateReady, metav1.ConditionTrue, v1alpha1.ReasonCertificateValid)))
+	})
+
 	It("must be one", func(ctx SpecContext) {
 		secret := newCertificate(namespace, "mine", instance.Spec.Hostname)
 		secret.Data[corev1.TLSCertKey] = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
@@ -61,6 +107,8 @@ var _ = Describe("The certificate of an Ingress", func() {
 	})
 })
 
+const certificateLifetime = 90 * 24 * time.Hour
+
 // newCertificate is a Secret with a certificate for the names.
 func newCertificate(namespace, name string, hosts ...string) *corev1.Secret {
 	GinkgoHelper()
@@ -68,7 +116,7 @@ func newCertificate(namespace, name string, hosts ...string) *corev1.Secret {
 	Expect(err).NotTo(HaveOccurred())
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: hosts,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: clock.now().Add(-time.Hour), NotAfter: clock.now().Add(certificateLifetime),
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	Expect(err).NotTo(HaveOccurred())

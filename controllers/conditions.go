@@ -55,6 +55,8 @@ type acceptance struct {
 type conclusion struct {
 	// accepted is nil where it is not known yet.
 	accepted *acceptance
+	// also are conditions that only some kinds have, by type; nil takes one away.
+	also map[string]*acceptance
 	// finding is nil for an object that is ready.
 	finding *finding
 	// failure is an error of the Kubernetes API that is tried again. It does not
@@ -76,6 +78,13 @@ func conditionsFor(old []metav1.Condition, generation int64, now time.Time, c co
 	}
 	if c.accepted != nil {
 		set(v1alpha1.ConditionAccepted, conditionStatus(c.accepted.accepted), c.accepted.reason, c.accepted.message)
+	}
+	for conditionType, a := range c.also {
+		if a == nil {
+			meta.RemoveStatusCondition(&conditions, conditionType)
+		} else {
+			set(conditionType, conditionStatus(a.accepted), a.reason, a.message)
+		}
 	}
 
 	// Reconciling and Stalled are present only while they are True.

@@ -46,8 +46,9 @@ type instanceScope struct {
 	// dataUID is the identity of the data on the volume.
 	dataUID types.UID
 
-	purges   []string
-	revision string
+	purges      []string
+	revision    string
+	certificate certificateVerdict
 	// pollAfter is when pods have to be asked again, 0 for not at all.
 	pollAfter time.Duration
 
@@ -91,13 +92,14 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 func (r *instanceReconciler) reconcile(ctx context.Context, s *instanceScope) error {
 	for _, step := range []func(context.Context, *instanceScope) error{
 		r.accept,
+		r.inspectCertificate,
 		r.identify,
 		// The policy comes first, so that nothing else keeps a right from being
 		// taken away.
 		r.applyPolicy,
 		r.applyObjects,
 		r.observe,
-		r.checkCertificate,
+		r.requireCertificate,
 	} {
 		if err := step(ctx, s); err != nil {
 			return err
@@ -129,8 +131,16 @@ func (r *instanceReconciler) summarize(ctx context.Context, s *instanceScope) (c
 		r.reporter.transition(s.instance, before.Status.Conditions, status.Conditions)
 	}
 	result := ctrl.Result{RequeueAfter: s.pollAfter}
-	if f := s.conclusion.finding; f != nil && f.again > 0 && (result.RequeueAfter == 0 || f.again < result.RequeueAfter) {
-		result.RequeueAfter = f.again
+	sooner := func(after time.Duration) {
+		if result.RequeueAfter == 0 || after < result.RequeueAfter {
+			result.RequeueAfter = after
+		}
+	}
+	if f := s.conclusion.finding; f != nil && f.again > 0 {
+		sooner(f.again)
+	}
+	if again := s.certificate.again; !again.IsZero() {
+		sooner(max(again.Sub(r.now()), time.Second))
 	}
 	if s.conclusion.failure != nil {
 		result = ctrl.Result{}

@@ -15,6 +15,9 @@ const (
 	// ConditionAccepted is True when the object has effect, and False when another
 	// object stands in its way.
 	ConditionAccepted = "Accepted"
+	// ConditionCertificateReady is on a PackagesInstance whose Ingress names a
+	// certificate: True while that covers every host for another two weeks.
+	ConditionCertificateReady = "CertificateReady"
 )
 
 // Reasons of conditions of every kind.
@@ -51,8 +54,19 @@ const (
 	// ReasonCertificateNotFound: the Secret of exposure.ingress.tls is missing or
 	// holds no certificate.
 	ReasonCertificateNotFound = "CertificateNotFound"
+	// ReasonCertificateKeyMismatch: the key in that Secret is another one's.
+	ReasonCertificateKeyMismatch = "CertificateKeyMismatch"
 	// ReasonHostNotCovered: the certificate does not cover every host.
 	ReasonHostNotCovered = "HostNotCovered"
+	// ReasonCertificateNotYetValid: its time has not begun.
+	ReasonCertificateNotYetValid = "CertificateNotYetValid"
+	// ReasonCertificateExpired: its time is over.
+	ReasonCertificateExpired = "CertificateExpired"
+	// ReasonCertificateExpiresSoon: it expires within two weeks; until then the
+	// instance is ready.
+	ReasonCertificateExpiresSoon = "CertificateExpiresSoon"
+	// ReasonCertificateValid: clients of every host are shown a certificate for it.
+	ReasonCertificateValid = "CertificateValid"
 )
 
 // Reasons of conditions of a PackagesRepository or a PackagesToken.
