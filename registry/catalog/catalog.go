@@ -101,6 +101,10 @@ type Manifest struct {
 	// Blobs are the config and the layers; Manifests are an index's children.
 	Blobs     []ref.Digest
 	Manifests []ref.Digest
+	// Optional are those of Blobs and Manifests that need not be in the name when
+	// the manifest is put. What comes later is kept for the manifest like the
+	// rest. They are not remembered: a Manifest that is read has none.
+	Optional []ref.Digest
 }
 
 // Descriptor is a manifest without its content.
@@ -150,7 +154,8 @@ type Uploads interface {
 // Manifests are a name's manifests and tags.
 type Manifests interface {
 	// PutManifest stores m in name and points the tags at it, durably and at
-	// once. What m refers to must be in name: else a *MissingError.
+	// once. What m refers to, but for what is optional, must be in name: else a
+	// *MissingError.
 	PutManifest(ctx context.Context, name ref.Name, m Manifest, tags []ref.Tag) error
 	// ResolveTag returns what a tag points at, or ErrManifestUnknown.
 	ResolveTag(ctx context.Context, name ref.Name, tag ref.Tag) (Descriptor, error)

@@ -81,10 +81,10 @@ func (m *model) linked(digest ref.Digest) bool {
 
 func (m *model) link(name ref.Name, digest ref.Digest) {
 	n := m.name(name)
-	if n.uses(digest) {
-		return
-	}
 	n.links[digest] = m.clock.Now().Add(grace)
+	if n.uses(digest) {
+		n.links[digest] = time.Time{}
+	}
 	m.keep(name, n)
 }
 
@@ -141,18 +141,21 @@ func (m *model) deleteBlob(name ref.Name, digest ref.Digest) error {
 func (m *model) putManifest(name ref.Name, manifest catalog.Manifest, tags []ref.Tag) error {
 	n := m.name(name)
 	for _, digest := range manifest.Blobs {
-		if _, found := n.links[digest]; !found {
+		if _, found := n.links[digest]; !found && !slices.Contains(manifest.Optional, digest) {
 			return &catalog.MissingError{}
 		}
 	}
 	for _, digest := range manifest.Manifests {
-		if _, found := n.manifests[digest]; !found {
+		if _, found := n.manifests[digest]; !found && !slices.Contains(manifest.Optional, digest) {
 			return &catalog.MissingError{}
 		}
 	}
 	for _, digest := range manifest.Blobs {
-		n.links[digest] = time.Time{}
+		if _, found := n.links[digest]; found {
+			n.links[digest] = time.Time{}
+		}
 	}
+	manifest.Optional = nil
 	n.manifests[manifest.Digest] = manifest
 	for _, tag := range tags {
 		n.tags[tag] = manifest.Digest
@@ -175,7 +178,7 @@ func (m *model) deleteManifest(name ref.Name, digest ref.Digest) error {
 	delete(n.manifests, digest)
 	maps.DeleteFunc(n.tags, func(_ ref.Tag, d ref.Digest) bool { return d == digest })
 	for _, b := range manifest.Blobs {
-		if !n.uses(b) {
+		if _, found := n.links[b]; found && !n.uses(b) {
 			n.links[b] = m.clock.Now().Add(grace)
 		}
 	}

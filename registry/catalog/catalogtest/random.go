@@ -113,6 +113,11 @@ func (w *walk) step() string {
 		return fmt.Sprint("DeleteBlob ", name, " ", digest)
 	case 6, 7, 8:
 		m := w.manifest(w.random.IntN(9))
+		for _, digest := range slices.Concat(m.Blobs, m.Manifests) {
+			if w.random.IntN(4) == 0 {
+				m.Optional = append(m.Optional, digest)
+			}
+		}
 		tags := slices.Clone(someTags[:w.random.IntN(len(someTags)+1)])
 		w.sameError(w.PutManifest(ctx, name, m, tags), w.model.putManifest(name, m, tags))
 		return fmt.Sprint("PutManifest ", name, " ", m.Digest, tags)

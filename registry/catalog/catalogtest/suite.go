@@ -41,6 +41,7 @@ func Run(t *testing.T, open Open) {
 		{"Blobs", testBlobs},
 		{"Uploads", testUploads},
 		{"Manifests", testManifests},
+		{"Sparse", testSparse},
 		{"Listings", testListings},
 		{"Referrers", testReferrers},
 		{"LargeReferrers", testLargeReferrers},

@@ -160,14 +160,25 @@ func ensureName(t tx, name ref.Name) (int64, error) {
 	return found.int(0), nil
 }
 
-// linkBlob links a blob to a name for at least a grace period. Both are locked.
-func (s *Store) linkBlob(t tx, nameID, blobID int64) error {
+// linkBlob links a blob to a name: for at least a grace period, or for the
+// manifests that wait for it. Both are locked.
+func (s *Store) linkBlob(t tx, nameID, blobID int64, digest ref.Digest) error {
 	l := link{nameID: nameID, blobID: blobID}
 	// A link that a manifest uses has nothing to wait for.
 	if used, err := l.used(t); err != nil || used {
 		return err
 	}
-	_, err := t.exec(`INSERT INTO links (name_id, blob_id, review_due) VALUES (?, ?, ?)
+	awaited, err := awaits(t, nameID, reference{digest: digest})
+	if err != nil {
+		return err
+	}
+	if awaited {
+		if _, err := t.exec("INSERT INTO links (name_id, blob_id) VALUES (?, ?)", nameID, blobID); err != nil {
+			return err
+		}
+		return arrivedBlob(t, l, digest)
+	}
+	_, err = t.exec(`INSERT INTO links (name_id, blob_id, review_due) VALUES (?, ?, ?)
 		ON CONFLICT (name_id, blob_id) DO UPDATE SET review_due = excluded.review_due`, l.nameID, l.blobID, s.reviewTime())
 	return err
 }
@@ -188,7 +199,7 @@ func (s *Store) Mount(ctx context.Context, name ref.Name, digest ref.Digest, fro
 		if source == nil {
 			return catalog.ErrBlobUnknown
 		}
-		return s.linkBlob(t, nameID, source.int(0))
+		return s.linkBlob(t, nameID, source.int(0), digest)
 	})
 }
 
@@ -240,7 +251,7 @@ func (s *Store) putBlob(t tx, name ref.Name, b catalog.Blob) (discard string, er
 	if err != nil {
 		return "", err
 	}
-	if err := s.linkBlob(t, nameID, id); err != nil {
+	if err := s.linkBlob(t, nameID, id, b.Digest); err != nil {
 		return "", err
 	}
 	if b.Key == key {

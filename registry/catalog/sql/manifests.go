@@ -35,9 +35,13 @@ func (s *Store) PutManifest(ctx context.Context, name ref.Name, m catalog.Manife
 				return err
 			}
 		default:
-			// The same bytes refer to the same content, which they have kept.
-			// Only the media type may have been said outside of them.
+			// The same bytes refer to the same content, which they have kept, but
+			// for what they still wait for. Only the media type may have been said
+			// outside of them.
 			id = stored.int(0)
+			if err := checkAwaited(t, id, m); err != nil {
+				return err
+			}
 			if stored.text(1) != m.MediaType {
 				t.changesName(name)
 				if _, err := t.exec("UPDATE manifests SET media_type = ? WHERE id = ?", m.MediaType, id); err != nil {
@@ -57,9 +61,9 @@ func (s *Store) PutManifest(ctx context.Context, name ref.Name, m catalog.Manife
 }
 
 // addManifest checks what m refers to, stores it, and claims its blobs, so that
-// no review removes them.
+// no review removes them. What is optional and missing it will claim when it comes.
 func addManifest(t tx, nameID int64, m catalog.Manifest, annotations string) (int64, error) {
-	blobs, children, err := findReferences(t, nameID, m)
+	blobs, children, absent, err := findReferences(t, nameID, m)
 	if err != nil {
 		return 0, err
 	}
@@ -87,22 +91,29 @@ func addManifest(t tx, nameID int64, m catalog.Manifest, annotations string) (in
 			return 0, err
 		}
 	}
+	for _, r := range absent {
+		if err := r.add(t, nameID, id); err != nil {
+			return 0, err
+		}
+	}
+	if err := arrivedManifest(t, nameID, m.Digest, id); err != nil {
+		return 0, err
+	}
 	_, err = t.exec("UPDATE names SET listed = 1 WHERE id = ? AND listed = 0", nameID)
 	return id, err
 }
 
-// findReferences returns what m refers to, each once, or a
-// *catalog.MissingError.
-func findReferences(t tx, nameID int64, m catalog.Manifest) (blobs []link, children []int64, err error) {
-	var missing catalog.MissingError
+// findReferences returns what m refers to, each once and apart from that what is
+// missing and may be, or a *catalog.MissingError.
+func findReferences(t tx, nameID int64, m catalog.Manifest) (blobs []link, children []int64, absent []reference, err error) {
 	for _, digest := range unique(m.Blobs) {
 		found, err := t.first(`SELECT b.id, l.review_due FROM blobs b, links l
 			WHERE b.digest = ? AND l.name_id = ? AND l.blob_id = b.id`, digest, nameID)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if found == nil {
-			missing.Blobs = append(missing.Blobs, digest)
+			absent = append(absent, reference{digest: digest})
 			continue
 		}
 		blobs = append(blobs, link{nameID: nameID, blobID: found.int(0), reviewed: !found.null(1)})
@@ -110,18 +121,15 @@ func findReferences(t tx, nameID int64, m catalog.Manifest) (blobs []link, child
 	for _, digest := range unique(m.Manifests) {
 		found, err := t.first("SELECT id FROM manifests WHERE name_id = ? AND digest = ?", nameID, digest)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if found == nil {
-			missing.Manifests = append(missing.Manifests, digest)
+			absent = append(absent, reference{digest: digest, child: true})
 			continue
 		}
 		children = append(children, found.int(0))
 	}
-	if len(missing.Blobs)+len(missing.Manifests) > 0 {
-		return nil, nil, &missing
-	}
-	return blobs, children, nil
+	return blobs, children, absent, checkOptional(absent, m)
 }
 
 // unique keeps the first of equal digests.

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
+	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
 func openClosed(t *testing.T, options Options) error {
@@ -98,7 +101,7 @@ func TestOpenRefuses(t *testing.T) {
 				alter(t, path, "UPDATE meta SET schema_version = 9, min_compatible = 8, min_release = '3.2'")
 			},
 			options: Options{InstanceUID: "uid-1"},
-			want:    []string{"needs schema version 8", "this program has 1", "release line 3.2"},
+			want:    []string{"needs schema version 8", "this program has 2", "release line 3.2"},
 		},
 		{
 			name:    "no instance",
@@ -195,6 +198,32 @@ func TestCompatibleNewerSchemaIsUsed(t *testing.T) {
 	meta, err := fileOf(s).writer.ask("SELECT schema_version FROM meta")
 	if err != nil || meta.int(0) != 9 {
 		t.Fatalf("schema version is %v (%v), want 9 as before", meta, err)
+	}
+}
+
+func TestAnOlderSchemaIsMigratedWithItsContent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := openClosed(t, Options{Path: path, InstanceUID: "uid-1"}); err != nil {
+		t.Fatal(err)
+	}
+	const name = "octocat/octo-app/app"
+	alter(t, path, "DROP TABLE awaited; UPDATE meta SET schema_version = 1, min_compatible = 1; INSERT INTO names (name) VALUES ('"+name+"')")
+	s, err := Open(t.Context(), Options{Path: path, InstanceUID: "uid-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if _, err := s.Tags(t.Context(), name, "", 1); err != nil {
+		t.Errorf("the content is gone: %v", err)
+	}
+	sparse := catalog.Manifest{Digest: ref.SHA256.FromBytes(nil), Content: []byte{}, Blobs: []ref.Digest{ref.SHA256.FromBytes(nil)}}
+	sparse.Optional = sparse.Blobs
+	if err := s.PutManifest(t.Context(), name, sparse, nil); err != nil {
+		t.Errorf("the schema is not the newest: %v", err)
+	}
+	meta, err := fileOf(s).writer.ask("SELECT schema_version, min_compatible FROM meta")
+	if err != nil || meta.int(0) != schemaVersion || meta.int(1) != 2 {
+		t.Errorf("schema version is %v (%v)", meta, err)
 	}
 }
 

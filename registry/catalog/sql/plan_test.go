@@ -95,6 +95,13 @@ func runEverything(t *testing.T, s *Store) {
 	must(s.PutManifest(ctx, name, image, []ref.Tag{"1"}), s.PutManifest(ctx, name, index, []ref.Tag{"2"}))
 	index.MediaType = "other"
 	must(s.PutManifest(ctx, name, index, nil))
+	sparse := catalog.Manifest{Digest: digest("sparse"), Content: []byte("sparse"), Blobs: []ref.Digest{digest("later")}}
+	sparse.Optional = sparse.Blobs
+	sparseIndex := catalog.Manifest{Digest: digest("sparse index"), Content: []byte("sparse index"), Manifests: []ref.Digest{sparse.Digest}}
+	sparseIndex.Optional = sparseIndex.Manifests
+	must(s.PutManifest(ctx, name, sparseIndex, nil), s.PutManifest(ctx, name, sparse, nil))
+	_, err = s.PutBlob(ctx, name, catalog.Blob{Digest: digest("later"), Size: 5, Key: "later"})
+	must(err, s.DeleteManifest(ctx, name, sparseIndex.Digest), s.DeleteManifest(ctx, name, sparse.Digest))
 	_, err = s.ResolveTag(ctx, name, "1")
 	must(err)
 	_, err = s.Manifest(ctx, name, digest("image"))

@@ -21,6 +21,9 @@ type migration struct {
 // migrations in order; the first brings schema version 1.
 var migrations = []migration{
 	{file: "0001_initial.sql", minCompatible: 1, release: "0.1"},
+	// A program without this one would take a blob that a manifest waited for to
+	// be without use, and remove it.
+	{file: "0002_awaited.sql", minCompatible: 2, release: "0.1"},
 }
 
 // schemaVersion is the newest version of the schema that this program knows.
