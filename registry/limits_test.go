@@ -18,21 +18,25 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry/errcode"
 	"github.com/packages-operator/packages-operator/registry/manifest"
+	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/registrytest"
 )
 
 func TestALayerOverTheCapIsRefused(t *testing.T) {
-	const limit = 100_000
-	r := registrytest.Start(t, samplePolicy(), registrytest.Options{MaxLayerSize: limit})
+	const limit = 100 << 10
+	p := samplePolicy()
+	p.Limits.MaxLayerSize = limit
+	r := registrytest.Start(t, p, registrytest.Options{})
 	c := client{t: t, addr: r.Addr, value: writerValue}
 	uploads := "/v2/" + name + "/blobs/uploads/"
 	fits, over := bytes.Repeat([]byte("x"), limit), bytes.Repeat([]byte("x"), limit+1)
 	begin := func() string { return c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location") }
 	digest := string(ref.SHA256.FromBytes(over))
+	const reason = "the layer is larger than the 100Ki that this instance's docker.limits.maxLayerSize allows"
 	tooLarge := func(a answer) {
 		t.Helper()
-		a.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).wantReason(t, "larger than")
+		a.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).wantReason(t, reason+": it has 102401 bytes")
 	}
 
 	c.pushBlob(name, fits)
@@ -56,11 +60,60 @@ func TestALayerOverTheCapIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Errorf("a chunked body over the cap: status %d", resp.StatusCode)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, message := (answer{resp, body}).want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).refusal(t); message != reason {
+		t.Errorf("a chunked body over the cap: %q", message)
+	}
+
+	// The limit is the one in force.
+	location = begin()
+	c.do("PATCH", location, fits).want(t, http.StatusAccepted)
+	p.Limits.MaxLayerSize = limit + 1
+	r.Publish(t, p)
+	c.do("PATCH", location, []byte("x")).want(t, http.StatusAccepted)
+	p.Limits.MaxLayerSize = limit
+	r.Publish(t, p)
+	tooLarge(c.do("PUT", location+"?digest="+digest, nil))
+	p.Limits.MaxLayerSize = 0
+	r.Publish(t, p)
+	c.do("PUT", location+"?digest="+digest, nil).want(t, http.StatusCreated)
+}
+
+// What is announced to be too large is refused before it is sent.
+func TestALayerThatIsAnnouncedOverTheCapNeedNotBeSent(t *testing.T) {
+	_, c := start(t)
+	uploads := "/v2/" + name + "/blobs/uploads/"
+	location := c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location")
+	digest := string(ref.SHA256.FromBytes([]byte("huge")))
+	for _, request := range []string{"POST " + uploads + "?digest=" + digest, "PATCH " + location, "PUT " + location + "?digest=" + digest} {
+		method, path, _ := strings.Cut(request, " ")
+		req, err := c.request(method, path, endless{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = policy.DefaultMaxLayerSize + 1
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer{resp, body}.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).
+			wantReason(t, "larger than the 5Gi that this instance's docker.limits.maxLayerSize allows: it has 5368709121 bytes")
 	}
 }
+
+// endless is a body of more bytes than anybody wants to send.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestAManifestMayHaveFourMebibytes(t *testing.T) {
 	_, c := start(t)

@@ -17,6 +17,7 @@ type metrics struct {
 	requests      *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
 	inFlight      prometheus.Gauge
+	largeImages   prometheus.Counter
 	receivedBytes prometheus.Counter
 	sentBytes     prometheus.Counter
 }
@@ -37,6 +38,10 @@ func newMetrics(o Options, s *storage) *metrics {
 			Name: "packages_registry_requests_in_flight",
 			Help: "Requests that are being served.",
 		}),
+		largeImages: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "packages_registry_large_images_total",
+			Help: "Image manifests that were stored with a warning, because the image is larger than the instance's docker.limits.warnImageSize.",
+		}),
 		receivedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "packages_registry_received_bytes_total",
 			Help: "Bytes of request bodies.",
@@ -47,7 +52,7 @@ func newMetrics(o Options, s *storage) *metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.inFlight, m.receivedBytes, m.sentBytes,
+		m.requests, m.duration, m.inFlight, m.largeImages, m.receivedBytes, m.sentBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "packages_registry_policy_stale",

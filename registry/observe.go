@@ -42,6 +42,9 @@ func observe(next http.Handler, clients clientaddr.Resolver, log logr.Logger, m 
 				}
 			}
 			took := time.Since(start)
+			if record.Warning != "" {
+				m.largeImages.Inc()
+			}
 			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.received, out.sent)
 			level := 0
 			if out.status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -50,7 +53,7 @@ func observe(next http.Handler, clients clientaddr.Resolver, log logr.Logger, m 
 			if log := log.V(level); log.Enabled() {
 				log.Info("Request", "request", record.RequestID, "method", r.Method, "route", record.Kind.String(),
 					"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
-					"status", out.status, "code", record.Code, "reason", record.Message, "received", body.received, "sent", out.sent,
+					"status", out.status, "code", record.Code, "reason", record.Message, "warning", record.Warning, "received", body.received, "sent", out.sent,
 					"duration", took.String(), "remote", record.Address.String(), "client", truncate(r.UserAgent(), 200))
 			}
 		}()

@@ -6,7 +6,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +27,6 @@ import (
 )
 
 const (
-	// DefaultMaxLayerSize in bytes is GitHub Packages' cap for one layer.
-	DefaultMaxLayerSize = 5 << 30
 	// gracePeriod is how long content may be without a reference, and so how long
 	// a push may take; deleteDelay is how long its bytes are kept on, so that a
 	// database restored from within it is complete.
@@ -80,10 +77,8 @@ type Options struct {
 	Source PolicySource
 	// Loopback lets loopback names select the Docker registry.
 	Loopback bool
-	// MaxLayerSize in bytes bounds one blob; zero means DefaultMaxLayerSize.
-	MaxLayerSize int64
-	Version      string
-	Log          logr.Logger
+	Version  string
+	Log      logr.Logger
 	// Ready is called with the bound addresses once requests are served; may be
 	// nil.
 	Ready func(listen, admin net.Addr)
@@ -189,15 +184,14 @@ func counted(requests *sync.WaitGroup, next http.Handler) http.Handler {
 // newHandler is the registry port's handler with all that is around it.
 func newHandler(o Options, s *storage, m *metrics) http.Handler {
 	handler := oci.New(oci.Options{
-		Policy:       o.Policy,
-		Access:       access.New(o.Keys, time.Now),
-		Catalog:      s.catalog,
-		Blobs:        s.blobs,
-		ChunkSize:    s.chunkSize,
-		Log:          o.Log.WithName("oci"),
-		MaxLayerSize: cmp.Or(o.MaxLayerSize, DefaultMaxLayerSize),
-		Room:         s.data.Room,
-		Loopback:     o.Loopback,
+		Policy:    o.Policy,
+		Access:    access.New(o.Keys, time.Now),
+		Catalog:   s.catalog,
+		Blobs:     s.blobs,
+		ChunkSize: s.chunkSize,
+		Log:       o.Log.WithName("oci"),
+		Room:      s.data.Room,
+		Loopback:  o.Loopback,
 	})
 	return observe(handler, clientaddr.New(o.TrustedProxies), o.Log.WithName("http"), m)
 }

@@ -168,7 +168,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// cappedReader fails with ErrTooLarge at the first byte behind the limit.
+// cappedReader fails with ErrOverLimit at the first byte behind the limit.
 type cappedReader struct {
 	r           io.Reader
 	left, limit int64
@@ -182,7 +182,7 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	if int64(n) > c.left {
 		n = int(c.left)
 		c.left = 0
-		return n, fmt.Errorf("%w: %d bytes", ErrTooLarge, c.limit)
+		return n, fmt.Errorf("%w of %d bytes", ErrOverLimit, c.limit)
 	}
 	c.left -= int64(n)
 	return n, err

@@ -16,9 +16,11 @@ import (
 )
 
 var (
-	// ErrTooLarge is returned when content grows beyond the size that its Append
-	// was given.
+	// ErrTooLarge is returned when content grows beyond what is allowed.
 	ErrTooLarge = errors.New("content is larger than allowed")
+	// ErrOverLimit is the ErrTooLarge of the limit given to Append; a store may have
+	// one of its own.
+	ErrOverLimit = fmt.Errorf("%w: over the limit", ErrTooLarge)
 	// ErrDigestMismatch is returned when content does not have the digest that
 	// was announced for it.
 	ErrDigestMismatch = errors.New("content does not have the announced digest")
@@ -65,7 +67,7 @@ type Writer struct {
 // Append reads r to its end and returns the continued progress, whose bytes are
 // durable if they are in an object. Where r fails half-way, the progress counts
 // what was read until then, beside r's error. Where the store fails (ErrNoSpace
-// among others), or the content would have more than limit bytes (ErrTooLarge,
+// among others), or the content would have more than limit bytes (ErrOverLimit,
 // as soon as they arrive), the progress is from: nothing of r is kept. A limit
 // below zero is none.
 //
@@ -79,7 +81,7 @@ func (w Writer) Append(ctx context.Context, from Progress, r io.Reader, limit in
 	}
 	if limit >= 0 {
 		if from.Offset > limit {
-			return from, fmt.Errorf("%w: %d bytes", ErrTooLarge, limit)
+			return from, fmt.Errorf("%w of %d bytes", ErrOverLimit, limit)
 		}
 		r = &cappedReader{r: r, left: limit - from.Offset, limit: limit}
 	}

@@ -291,8 +291,8 @@ func TestTheLimitHoldsAsTheBytesArrive(t *testing.T) {
 
 			source := &countingReader{r: io.MultiReader(bytes.NewReader(content[before:]), zeros{})}
 			p, err := w.Append(t.Context(), from, source, int64(limit))
-			if !errors.Is(err, blob.ErrTooLarge) {
-				t.Fatalf("limit %d at %d: got the error %v, want ErrTooLarge", limit, before, err)
+			if !errors.Is(err, blob.ErrOverLimit) {
+				t.Fatalf("limit %d at %d: got the error %v, want ErrOverLimit", limit, before, err)
 			}
 			if source.n > int64(limit-before+1) {
 				t.Errorf("limit %d at %d: %d bytes were taken in", limit, before, source.n)
@@ -316,8 +316,8 @@ func TestTheLimitHoldsAsTheBytesArrive(t *testing.T) {
 func TestALimitThatCameDownRefusesMore(t *testing.T) {
 	w := blob.Writer{Store: newStore(t)}
 	from := mustAppend(t, w, blob.Progress{}, strings.NewReader("0123456789"))
-	if p, err := w.Append(t.Context(), from, strings.NewReader(""), 9); !errors.Is(err, blob.ErrTooLarge) || p.Offset != 10 {
-		t.Errorf("got the offset %d and %v, want 10 and ErrTooLarge", p.Offset, err)
+	if p, err := w.Append(t.Context(), from, strings.NewReader(""), 9); !errors.Is(err, blob.ErrOverLimit) || p.Offset != 10 {
+		t.Errorf("got the offset %d and %v, want 10 and ErrOverLimit", p.Offset, err)
 	}
 }
 

@@ -9,6 +9,7 @@ package manifest
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"mime"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
@@ -37,20 +38,26 @@ type Manifest struct {
 	Annotations  map[string]string
 	// Subject is empty without one.
 	Subject ref.Digest
-	// Blobs are the config and the layers that must be in the registry, each
+	// Blobs are the config and the layers whose bytes belong in the registry, each
 	// once; Manifests are an index's children.
 	Blobs     []ref.Digest
 	Manifests []ref.Digest
+	// Foreign are the layers whose bytes are kept elsewhere, in their order. A
+	// digest that one of them shares with the config or another layer is in Blobs
+	// as well.
+	Foreign []ForeignLayer
+	// Size is what the config and the layers take together by their descriptors,
+	// each digest once, in bytes; at most math.MaxInt64. It is zero for an index.
+	Size int64
 }
 
-// ForeignLayerError names a layer that lives elsewhere.
-type ForeignLayerError struct {
-	Index  int
-	Digest ref.Digest
-}
-
-func (e *ForeignLayerError) Error() string {
-	return fmt.Sprintf("layers[%d] (%s) is a foreign layer, whose bytes are kept elsewhere; this registry accepts only images that it holds whole", e.Index, e.Digest)
+// ForeignLayer is a layer of a non-distributable media type, or with URLs to fetch
+// it from.
+type ForeignLayer struct {
+	// Index into the manifest's layers.
+	Index     int
+	Digest    ref.Digest
+	MediaType string
 }
 
 type document struct {
@@ -117,19 +124,23 @@ func Parse(content []byte, contentType string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	layers, err := digests("layers", d.Layers)
-	if err != nil {
-		return Manifest{}, err
-	}
+	m.Blobs, m.Size = []ref.Digest{config}, *d.Config.Size
+	counted, here := map[ref.Digest]bool{config: true}, map[ref.Digest]bool{config: true}
 	for i, layer := range d.Layers {
-		if foreign(layer) {
-			return Manifest{}, &ForeignLayerError{Index: i, Digest: ref.Digest(layer.Digest)}
+		digest, err := layer.check(fmt.Sprintf("layers[%d]", i))
+		if err != nil {
+			return Manifest{}, err
 		}
-	}
-	m.Blobs = append(m.Blobs, config)
-	for _, layer := range layers {
-		if layer != config {
-			m.Blobs = append(m.Blobs, layer)
+		if !counted[digest] {
+			counted[digest] = true
+			m.Size += min(*layer.Size, math.MaxInt64-m.Size)
+		}
+		switch {
+		case foreign(layer):
+			m.Foreign = append(m.Foreign, ForeignLayer{Index: i, Digest: digest, MediaType: layer.MediaType})
+		case !here[digest]:
+			here[digest] = true
+			m.Blobs = append(m.Blobs, digest)
 		}
 	}
 	return m, nil

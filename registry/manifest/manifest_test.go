@@ -4,8 +4,8 @@
 package manifest_test
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -42,12 +42,12 @@ func TestParseReads(t *testing.T) {
 	}{
 		{
 			name: "an image", content: image(""), contentType: manifest.OCIManifest,
-			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}, Size: 6},
 		},
 		{
 			name:    "a Content-Type with a parameter",
 			content: image(""), contentType: manifest.OCIManifest + "; charset=utf-8",
-			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+			want: manifest.Manifest{MediaType: manifest.OCIManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}, Size: 6},
 		},
 		{
 			name:        "an artifact with subject and annotations that differ by case",
@@ -56,14 +56,14 @@ func TestParseReads(t *testing.T) {
 			want: manifest.Manifest{
 				MediaType: manifest.OCIManifest, ArtifactType: "application/x", Subject: ref.Digest(digestC),
 				Annotations: map[string]string{"size": "1", "Size": "2"},
-				Blobs:       []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)},
+				Blobs:       []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}, Size: 6,
 			},
 		},
 		{
 			name:        "a layer that stands there twice once",
 			content:     fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s,%[2]s,%[1]s]}`, desc(configType, digestA, ""), desc(layerType, digestB, "")),
 			contentType: manifest.DockerManifest,
-			want:        manifest.Manifest{MediaType: manifest.DockerManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}},
+			want:        manifest.Manifest{MediaType: manifest.DockerManifest, ArtifactType: configType, Blobs: []ref.Digest{ref.Digest(digestA), ref.Digest(digestB)}, Size: 6},
 		},
 		{
 			name:    "an index without a Content-Type",
@@ -142,18 +142,69 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestParseRefusesForeignLayers(t *testing.T) {
-	for name, content := range map[string]string{
-		"by media type": strings.Replace(image(""), layerType, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", 1),
-		"by urls":       strings.Replace(image(""), `"size":3}]`, `"size":3,"urls":["https://elsewhere.example"]}]`, 1),
+func TestParseFindsForeignLayers(t *testing.T) {
+	const foreignType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	layers := func(list ...string) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, manifest.OCIManifest, desc(configType, digestA, ""), strings.Join(list, ","))
+	}
+	config, layer := []ref.Digest{ref.Digest(digestA)}, ref.Digest(digestB)
+	both := append(config, layer)
+	urls := `,"urls":["https://elsewhere.example"]`
+	for name, test := range map[string]struct {
+		content string
+		foreign []manifest.ForeignLayer
+		blobs   []ref.Digest
+	}{
+		"none":          {layers(desc(layerType, digestB, "")), nil, both},
+		"by media type": {layers(desc(foreignType, digestB, "")), []manifest.ForeignLayer{{Index: 0, Digest: layer, MediaType: foreignType}}, config},
+		"by urls":       {layers(desc(layerType, digestB, urls)), []manifest.ForeignLayer{{Index: 0, Digest: layer, MediaType: layerType}}, config},
+		"without urls":  {layers(desc(layerType, digestB, `,"urls":[]`)), nil, both},
+		"here as well": {
+			layers(desc(layerType, digestB, ""), desc(foreignType, digestB, ""), desc(foreignType, digestA, "")),
+			[]manifest.ForeignLayer{{Index: 1, Digest: layer, MediaType: foreignType}, {Index: 2, Digest: config[0], MediaType: foreignType}},
+			both,
+		},
+		"here after all": {
+			layers(desc(foreignType, digestB, ""), desc(layerType, digestB, "")),
+			[]manifest.ForeignLayer{{Index: 0, Digest: layer, MediaType: foreignType}}, both,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := manifest.Parse([]byte(content), manifest.OCIManifest)
-			var foreign *manifest.ForeignLayerError
-			if !errors.As(err, &foreign) || foreign.Index != 0 || foreign.Digest != ref.Digest(digestB) {
-				t.Errorf("got %v, want a ForeignLayerError for layers[0]", err)
+			m, err := manifest.Parse([]byte(test.content), manifest.OCIManifest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.foreign, m.Foreign); diff != "" {
+				t.Errorf("foreign layers (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.blobs, m.Blobs); diff != "" {
+				t.Errorf("blobs (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestAnImageIsAsLargeAsItsParts(t *testing.T) {
+	part := func(digest string, size int64) string {
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, layerType, digest, size)
+	}
+	for name, test := range map[string]struct {
+		content string
+		want    int64
+	}{
+		"no layers":         {fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[]}`, part(digestA, 7)), 7},
+		"config and layers": {fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s]}`, part(digestA, 7), part(digestB, 10)), 17},
+		"one layer twice":   {fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s,%[2]s,%s]}`, part(digestA, 7), part(digestB, 10), part(digestA, 7)), 17},
+		"more than a number holds": {fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s]}`,
+			part(digestA, math.MaxInt64-1), part(digestB, 2)), math.MaxInt64},
+	} {
+		m, err := manifest.Parse([]byte(test.content), manifest.OCIManifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Size != test.want {
+			t.Errorf("%s: %d bytes, want %d", name, m.Size, test.want)
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func newHandler(t *testing.T, dir string) (*oci.Handler, *impatient) {
 	c := &impatient{Store: store}
 	return oci.New(oci.Options{
 		Policy: live, Access: access.New(keys, time.Now), Catalog: c, Blobs: blobs,
-		Room: blobs.Room, Log: testr.New(t), MaxLayerSize: 1 << 20, Loopback: true,
+		Room: blobs.Room, Log: testr.New(t), Loopback: true,
 	}), c
 }
 

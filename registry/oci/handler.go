@@ -44,8 +44,6 @@ type Options struct {
 	Catalog Catalog
 	Blobs   blob.Store
 	Log     logr.Logger
-	// MaxLayerSize in bytes bounds one blob.
-	MaxLayerSize int64
 	// Room returns blob.ErrNoSpace when nothing more should be stored. Deleting
 	// goes on then.
 	Room func() error
@@ -353,7 +351,7 @@ func answerFor(err error) *errcode.Error {
 	case errors.Is(err, catalog.ErrNoSpace), errors.Is(err, blob.ErrNoSpace):
 		return errcode.New(http.StatusInsufficientStorage, errcode.Unknown, "the registry's storage is full; ask its administrator for more room")
 	case errors.Is(err, blob.ErrTooLarge):
-		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the layer is larger than this registry accepts")
+		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the layer is larger than this registry's storage takes")
 	case errors.Is(err, blob.ErrDigestMismatch):
 		return errcode.New(http.StatusBadRequest, errcode.DigestInvalid, "the content does not have the digest that was announced")
 	}

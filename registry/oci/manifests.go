@@ -87,6 +87,10 @@ func (h *Handler) putManifest(x *exchange) error {
 	if err := h.authorizeAgain(x); err != nil {
 		return err
 	}
+	blobs, optional, err := references(x.policy.Policy(), parsed)
+	if err != nil {
+		return err
+	}
 	err = h.Catalog.PutManifest(x.r.Context(), x.req.Name, catalog.Manifest{
 		Digest:       digest,
 		MediaType:    parsed.MediaType,
@@ -94,12 +98,14 @@ func (h *Handler) putManifest(x *exchange) error {
 		ArtifactType: parsed.ArtifactType,
 		Annotations:  parsed.Annotations,
 		Subject:      parsed.Subject,
-		Blobs:        parsed.Blobs,
+		Blobs:        blobs,
 		Manifests:    parsed.Manifests,
+		Optional:     optional,
 	}, tags)
 	if err != nil {
 		return err
 	}
+	warnOfSize(x, parsed.Size)
 	header := x.Header()
 	header.Set("Location", route.ManifestPath(x.req.Name, ref.Reference{Digest: digest}))
 	header.Set("Docker-Content-Digest", string(digest))

@@ -27,6 +27,8 @@ type Record struct {
 	// Code and Message of the error that was answered, if any.
 	Code    string
 	Message string
+	// Warning that the answer to a request that succeeded has, if any.
+	Warning string
 }
 
 type recordKey struct{}

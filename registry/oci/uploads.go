@@ -112,19 +112,37 @@ func (h *Handler) putBlob(x *exchange) error {
 // complete receives the rest of a blob and checks its digest. created is the key
 // of the object that it made, if from had none.
 func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress) (finished blob.Finished, created string, err error) {
-	body := &requestBody{Reader: x.r.Body}
-	progress, err := h.writer.Append(ctx, from, body, h.MaxLayerSize)
+	progress, err := h.receive(ctx, x, from)
 	if from.Key == "" {
 		created = progress.Key
 	}
 	if err != nil {
-		return finished, created, body.explain(err)
+		return finished, created, err
 	}
 	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
 	if err == nil {
 		err = h.authorizeAgain(x)
 	}
 	return finished, created, uploadError(err)
+}
+
+// receive takes the request's body, as far as the policy's limit allows. The
+// progress is what is kept of it, also beside an error.
+func (h *Handler) receive(ctx context.Context, x *exchange, from blob.Progress) (blob.Progress, error) {
+	limit := x.policy.Policy().Limits.LayerSize()
+	// Announced, it need not arrive first.
+	if announced := x.r.ContentLength; announced > limit-from.Offset {
+		return from, layerTooLarge(from.Offset+announced, limit)
+	}
+	body := &requestBody{Reader: x.r.Body}
+	progress, err := h.writer.Append(ctx, from, body, limit)
+	if errors.Is(err, blob.ErrOverLimit) {
+		return progress, layerTooLarge(-1, limit)
+	}
+	if err != nil {
+		return progress, body.explain(err)
+	}
+	return progress, nil
 }
 
 // uploadError says of an object that is gone that its upload is: it expired
@@ -251,8 +269,7 @@ func (h *Handler) uploadChunk(x *exchange) error {
 		return err
 	}
 	ctx := context.WithoutCancel(x.r.Context())
-	body := &requestBody{Reader: x.r.Body}
-	progress, writeErr := h.writer.Append(ctx, blob.Progress(upload.Progress), body, h.MaxLayerSize)
+	progress, receiveErr := h.receive(ctx, x, blob.Progress(upload.Progress))
 	if progress.Offset != upload.Offset || progress.Key != upload.Key {
 		err := h.authorizeAgain(x)
 		if err == nil {
@@ -266,8 +283,8 @@ func (h *Handler) uploadChunk(x *exchange) error {
 			return err
 		}
 	}
-	if writeErr != nil {
-		return body.explain(writeErr)
+	if receiveErr != nil {
+		return receiveErr
 	}
 	upload.Progress = catalog.Progress(progress)
 	return h.uploadState(x, http.StatusAccepted, upload)

@@ -7,6 +7,7 @@
 package policy
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/credential"
@@ -25,6 +26,11 @@ type Policy struct {
 	Hosts         Hosts         `json:"hosts"`
 	Support       Support       `json:"support"`
 	AnonymousPull AnonymousPull `json:"anonymousPull"`
+	// ForeignLayers are those of images whose bytes are kept elsewhere, and
+	// MissingReferences are what a manifest refers to and its name does not have.
+	ForeignLayers     Acceptance `json:"foreignLayers,omitempty"`
+	MissingReferences Acceptance `json:"missingReferences,omitempty"`
+	Limits            Limits     `json:"limits,omitzero"`
 	// Repositories sorted by owner, then name.
 	Repositories []Repository `json:"repositories,omitempty"`
 	// Credentials sorted by ID.
@@ -72,6 +78,38 @@ const (
 	AnonymousDeny   AnonymousPull = "Deny"
 	AnonymousPublic AnonymousPull = "PublicRepositories"
 )
+
+// Acceptance says whether something that is not usual is taken.
+type Acceptance string
+
+// The values of Acceptance. Reject is the default and not written, so that
+// releases that do not know the setting read the policy as well.
+const (
+	Reject Acceptance = ""
+	Allow  Acceptance = "Allow"
+)
+
+// Default limits in bytes, those of GitHub Packages.
+const (
+	DefaultMaxLayerSize  = 5 << 30
+	DefaultWarnImageSize = 10 << 30
+)
+
+// Limits bound what may be pushed, in bytes. Zero means the default and is what is
+// written for it.
+type Limits struct {
+	// MaxLayerSize is the largest blob that is accepted.
+	MaxLayerSize int64 `json:"maxLayerSize,omitempty"`
+	// WarnImageSize is how much an image's config and layers take together at
+	// most without a warning.
+	WarnImageSize int64 `json:"warnImageSize,omitempty"`
+}
+
+// LayerSize is MaxLayerSize or its default.
+func (l Limits) LayerSize() int64 { return cmp.Or(l.MaxLayerSize, DefaultMaxLayerSize) }
+
+// ImageSize is WarnImageSize or its default.
+func (l Limits) ImageSize() int64 { return cmp.Or(l.WarnImageSize, DefaultWarnImageSize) }
 
 // Visibility of a repository, as on GitHub.
 type Visibility string

@@ -48,10 +48,13 @@ type Shard struct {
 }
 
 type headDocument struct {
-	Instance      Instance      `json:"instance"`
-	Hosts         Hosts         `json:"hosts"`
-	Support       Support       `json:"support"`
-	AnonymousPull AnonymousPull `json:"anonymousPull"`
+	Instance          Instance      `json:"instance"`
+	Hosts             Hosts         `json:"hosts"`
+	Support           Support       `json:"support"`
+	AnonymousPull     AnonymousPull `json:"anonymousPull"`
+	ForeignLayers     Acceptance    `json:"foreignLayers,omitempty"`
+	MissingReferences Acceptance    `json:"missingReferences,omitempty"`
+	Limits            Limits        `json:"limits,omitzero"`
 }
 
 // partDocument holds what is many. What an item says decides its shard, so that a
@@ -81,7 +84,10 @@ func Split(p Policy) (shards []Shard, revision string, err error) {
 }
 
 func splitSorted(p Policy) (shards []Shard, revision string, err error) {
-	head, err := json.Marshal(headDocument{Instance: p.Instance, Hosts: p.Hosts, Support: p.Support, AnonymousPull: p.AnonymousPull})
+	head, err := json.Marshal(headDocument{
+		Instance: p.Instance, Hosts: p.Hosts, Support: p.Support, AnonymousPull: p.AnonymousPull,
+		ForeignLayers: p.ForeignLayers, MissingReferences: p.MissingReferences, Limits: p.Limits,
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("encode settings: %w", err)
 	}
@@ -244,7 +250,10 @@ func (r *Reader) join(shards []Shard) (Policy, string, error) {
 	if err := decodeStrict(documents[0], &settings); err != nil {
 		return Policy{}, "", fmt.Errorf("%w: part 0: %w", ErrFormat, err)
 	}
-	p := Policy{Instance: settings.Instance, Hosts: settings.Hosts, Support: settings.Support, AnonymousPull: settings.AnonymousPull}
+	p := Policy{
+		Instance: settings.Instance, Hosts: settings.Hosts, Support: settings.Support, AnonymousPull: settings.AnonymousPull,
+		ForeignLayers: settings.ForeignLayers, MissingReferences: settings.MissingReferences, Limits: settings.Limits,
+	}
 	parts := make(map[string]partDocument, len(documents))
 	for i, digest := range shards[head].Parts[1:] {
 		part, known := r.parts[digest]

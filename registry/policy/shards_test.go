@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func mustSplit(t testing.TB, p Policy) []Shard {
@@ -252,6 +254,38 @@ func TestAReaderDecodesOnlyWhatChanged(t *testing.T) {
 	}
 	if shared == 0 || shared == len(p.Repositories) {
 		t.Errorf("%d of %d repositories were not decoded again", shared, len(p.Repositories))
+	}
+}
+
+// A release that does not know a setting refuses the policy that has it, and so
+// goes on reading those of instances that do not use it.
+func TestSettingsAtTheirDefaultsAreNotWritten(t *testing.T) {
+	before := []string{"instance", "hosts", "support", "anonymousPull"}
+	fields := func(p Policy) []string {
+		var head map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(mustSplit(t, p)[0].Document), &head); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(maps.Keys(head))
+	}
+	p := example()
+	p.ForeignLayers, p.MissingReferences, p.Limits = Reject, Reject, Limits{}
+	slices.Sort(before)
+	if diff := cmp.Diff(before, fields(p)); diff != "" {
+		t.Errorf("settings by default (-want +got):\n%s", diff)
+	}
+	p.MissingReferences, p.Limits.WarnImageSize = Allow, 1
+	if diff := cmp.Diff(append([]string{"limits", "missingReferences"}, before...), fields(p), cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("settings in use (-want +got):\n%s", diff)
+	}
+}
+
+func TestLimitsHaveDefaults(t *testing.T) {
+	if l := (Limits{}); l.LayerSize() != 5<<30 || l.ImageSize() != 10<<30 {
+		t.Errorf("the defaults are %d and %d", l.LayerSize(), l.ImageSize())
+	}
+	if l := (Limits{MaxLayerSize: 1, WarnImageSize: 2}); l.LayerSize() != 1 || l.ImageSize() != 2 {
+		t.Errorf("limits of 1 and 2 are %d and %d", l.LayerSize(), l.ImageSize())
 	}
 }
 

@@ -185,6 +185,14 @@ func checkSettings(p *Policy) error {
 	default:
 		return fmt.Errorf("anonymousPull %q is unknown", p.AnonymousPull)
 	}
+	for setting, value := range map[string]Acceptance{"foreignLayers": p.ForeignLayers, "missingReferences": p.MissingReferences} {
+		if value != Reject && value != Allow {
+			return fmt.Errorf("%s %q is unknown", setting, value)
+		}
+	}
+	if p.Limits.MaxLayerSize < 0 || p.Limits.WarnImageSize < 0 {
+		return fmt.Errorf("limits of %d and %d bytes are less than nothing", p.Limits.MaxLayerSize, p.Limits.WarnImageSize)
+	}
 	for i, purge := range p.Purges {
 		if purge.ID == "" || !component(purge.Owner) || !component(purge.Name) {
 			return fmt.Errorf("purge %q of repository %q/%q is incomplete", purge.ID, purge.Owner, purge.Name)

@@ -23,6 +23,8 @@ func example() Policy {
 		Hosts:         Hosts{Docker: "docker.packages.test", Base: "packages.test", URL: "https://docker.packages.test"},
 		Support:       SupportEnabled,
 		AnonymousPull: AnonymousDeny,
+		ForeignLayers: Allow,
+		Limits:        Limits{MaxLayerSize: 1 << 30},
 		Repositories: []Repository{
 			{Owner: "octocat", Name: "octo-app", Visibility: Private, Users: []Member{
 				{Name: "monalisa", Role: RoleWrite}, {Name: "hubot", Role: RoleRead},
@@ -155,6 +157,10 @@ func TestSnapshotRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		"unknown support":       {func(p *Policy) { p.Support = "Sometimes" }, `support "Sometimes" is unknown`},
 		"no support":            {func(p *Policy) { p.Support = "" }, `support "" is unknown`},
 		"unknown anonymousPull": {func(p *Policy) { p.AnonymousPull = "All" }, `anonymousPull "All" is unknown`},
+		"unknown foreignLayers": {func(p *Policy) { p.ForeignLayers = "Reject" }, `foreignLayers "Reject" is unknown`},
+		"missingReferences":     {func(p *Policy) { p.MissingReferences = "Maybe" }, `missingReferences "Maybe" is unknown`},
+		"negative layer size":   {func(p *Policy) { p.Limits.MaxLayerSize = -1 }, "less than nothing"},
+		"negative image size":   {func(p *Policy) { p.Limits.WarnImageSize = -1 }, "less than nothing"},
 		"unknown visibility":    {func(p *Policy) { p.Repositories[0].Visibility = "Secret" }, `visibility "Secret" is unknown`},
 		"unknown role":          {func(p *Policy) { p.Repositories[0].Users[0].Role = "Maintain" }, `role "Maintain" is unknown`},
 		"nameless user":         {func(p *Policy) { p.Repositories[0].Users[0].Name = "" }, "nobody or there twice"},

@@ -31,14 +31,13 @@ func Handler(live *policy.Live, catalog oci.Catalog) (http.Handler, error) {
 	}
 	now := func() time.Time { return Now }
 	return oci.New(oci.Options{
-		Policy:       live,
-		Access:       access.New(keys, now),
-		Catalog:      catalog,
-		Log:          logr.Discard(),
-		MaxLayerSize: 1 << 20,
-		Room:         func() error { return nil },
-		Now:          now,
-		Rand:         zeros{},
+		Policy:  live,
+		Access:  access.New(keys, now),
+		Catalog: catalog,
+		Log:     logr.Discard(),
+		Room:    func() error { return nil },
+		Now:     now,
+		Rand:    zeros{},
 	}), nil
 }
 
