@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -35,6 +36,11 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"name of 40 characters", instance, "metadata: {name: " + strings.Repeat("a", 40) + "}"},
 		{"every mode off", instance, spec("subdomainIsolation: Disabled, docker: {support: Disabled, anonymousPull: Deny}, deletionPolicy: Delete, suspend: true")},
 		{"read-only", instance, spec("docker: {support: ReadOnly, anonymousPull: PublicRepositories}")},
+		{"foreign layers and missing references", instance, spec("docker: {foreignLayers: Allow, missingReferences: Allow}")},
+		{"neither of them", instance, spec("docker: {foreignLayers: Reject, missingReferences: Reject}")},
+		{"smallest limits", instance, spec("docker: {limits: {maxLayerSize: 1Mi, warnImageSize: 1048576}}")},
+		{"largest limits", instance, spec("docker: {limits: {maxLayerSize: 1Ti, warnImageSize: 1024Ti}}")},
+		{"limits in other units", instance, spec("docker: {limits: {maxLayerSize: 2.5G, warnImageSize: 1e10}}")},
 		{"smallest volume", instance, spec("storage: {filesystem: {size: 64Mi}}")},
 		{"volume in bytes", instance, spec("storage: {filesystem: {size: 67108864}}")},
 		{"volume without a class", instance, spec("storage: {filesystem: {storageClassName: ''}}")},
@@ -108,8 +114,13 @@ func TestDefaults(t *testing.T) {
 	if got, want := i.Spec.SubdomainIsolation, v1alpha1.SubdomainIsolationEnabled; got != want {
 		t.Errorf("subdomainIsolation is %q, want %q", got, want)
 	}
-	if got, want := i.Spec.Docker, (v1alpha1.DockerSpec{Support: v1alpha1.SupportEnabled, AnonymousPull: v1alpha1.AnonymousPullDeny}); got != want {
-		t.Errorf("docker is %+v, want %+v", got, want)
+	docker := v1alpha1.DockerSpec{
+		Support: v1alpha1.SupportEnabled, AnonymousPull: v1alpha1.AnonymousPullDeny,
+		ForeignLayers: v1alpha1.AcceptanceReject, MissingReferences: v1alpha1.AcceptanceReject,
+		Limits: v1alpha1.DockerLimits{MaxLayerSize: new(resource.MustParse("5Gi")), WarnImageSize: new(resource.MustParse("10Gi"))},
+	}
+	if diff := cmp.Diff(docker, i.Spec.Docker); diff != "" {
+		t.Errorf("docker (-want +got):\n%s", diff)
 	}
 	if got, want := i.Spec.DeletionPolicy, v1alpha1.DeletionPolicyRetain; got != want {
 		t.Errorf("deletionPolicy of an instance is %q, want %q", got, want)

@@ -44,6 +44,17 @@ const (
 	AnonymousPullPublicRepositories AnonymousPull = "PublicRepositories"
 )
 
+// Acceptance says whether something that is not usual is taken.
+// +kubebuilder:validation:Enum=Reject;Allow
+type Acceptance string
+
+const (
+	// AcceptanceReject refuses it with a reason.
+	AcceptanceReject Acceptance = "Reject"
+	// AcceptanceAllow takes it.
+	AcceptanceAllow Acceptance = "Allow"
+)
+
 // PackagesInstanceSpec is the registry that a user wants.
 type PackagesInstanceSpec struct {
 	// hostname is the DNS name of the instance, such as packages.example.com: in
@@ -115,6 +126,44 @@ type DockerSpec struct {
 	// +optional
 	// +kubebuilder:default=Deny
 	AnonymousPull AnonymousPull `json:"anonymousPull,omitempty"`
+
+	// foreignLayers says what becomes of an image with foreign (non-distributable)
+	// layers, whose bytes are kept elsewhere: Reject refuses its manifest; Allow
+	// stores it, whether or not those layers were pushed. Default: Reject.
+	// +optional
+	// +kubebuilder:default=Reject
+	ForeignLayers Acceptance `json:"foreignLayers,omitempty"`
+
+	// missingReferences says what becomes of a manifest that refers to blobs or
+	// manifests which were not pushed to its name: Reject refuses it; Allow stores
+	// it, such as an index of which only some platforms are mirrored. What is
+	// pushed later belongs to it then. Default: Reject.
+	// +optional
+	// +kubebuilder:default=Reject
+	MissingReferences Acceptance `json:"missingReferences,omitempty"`
+
+	// limits bound what may be pushed.
+	// +optional
+	// +kubebuilder:default={}
+	Limits DockerLimits `json:"limits,omitzero"`
+}
+
+// DockerLimits bound what may be pushed to a Docker registry.
+type DockerLimits struct {
+	// maxLayerSize is the largest layer, or other blob, that is accepted, as it is
+	// sent; a larger one is refused while it arrives. From 1Mi to 1Ti. Default: 5Gi.
+	// +optional
+	// +kubebuilder:default="5Gi"
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) <= 0",message="write a size from 1Mi to 1Ti, such as 5Gi"
+	MaxLayerSize *resource.Quantity `json:"maxLayerSize,omitempty"`
+
+	// warnImageSize is how much the configuration and the layers of an image may
+	// take together without a warning; a larger image is stored, and whoever pushes
+	// it gets a Warning header. From 1Mi to 1Pi. Default: 10Gi.
+	// +optional
+	// +kubebuilder:default="10Gi"
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Pi')) <= 0",message="write a size from 1Mi to 1Pi, such as 10Gi"
+	WarnImageSize *resource.Quantity `json:"warnImageSize,omitempty"`
 }
 
 // StorageSpec says where packages are kept. Exactly one field is set.

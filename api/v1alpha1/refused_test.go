@@ -42,6 +42,11 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		noIP         = "spec.hostname: write a DNS name without a port, such as packages.example.com: an IP address has no subdomains"
 		name         = ": write a metadata.name of at most 40 lower-case letters, digits and '-', beginning with a letter: names of Services and pods are made from it"
 	)
+	const (
+		layerSize = "spec.docker.limits.maxLayerSize: write a size from 1Mi to 1Ti, such as 5Gi"
+		imageSize = "spec.docker.limits.warnImageSize: write a size from 1Mi to 1Pi, such as 10Gi"
+	)
+	limits := func(limit string) string { return spec("docker: {limits: {%s}}", limit) }
 	ingress := func(format string, args ...any) string {
 		return spec("exposure: {ingress: {%s}}", fmt.Sprintf(format, args...))
 	}
@@ -82,6 +87,18 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		{"suspend is no boolean", instance, spec("suspend: 'yes'"), []string{`spec.suspend: must be of type boolean: "string"`}},
 
 		{"no storage", instance, spec("storage: null"), []string{"spec.storage: Required value"}},
+		{"unknown docker.foreignLayers", instance, spec("docker: {foreignLayers: Deny}"), []string{`spec.docker.foreignLayers: supported values: "Reject", "Allow"`}},
+		{"unknown docker.missingReferences", instance, spec("docker: {missingReferences: 'true'}"), []string{`spec.docker.missingReferences: supported values: "Reject", "Allow"`}},
+		{"maxLayerSize of zero", instance, limits("maxLayerSize: 0"), []string{layerSize}},
+		{"negative maxLayerSize", instance, limits("maxLayerSize: -5Gi"), []string{layerSize}},
+		{"maxLayerSize below the least", instance, limits("maxLayerSize: 1023Ki"), []string{layerSize}},
+		{"maxLayerSize above the most", instance, limits("maxLayerSize: 1025Gi"), []string{layerSize}},
+		{"maxLayerSize with an unknown unit", instance, limits("maxLayerSize: 5GB"), []string{layerSize, "spec.docker.limits.maxLayerSize: " + quantityPattern}},
+		{"maxLayerSize that is far too large", instance, limits("maxLayerSize: '1e30'"), []string{layerSize}},
+		{"warnImageSize of zero", instance, limits("warnImageSize: 0"), []string{imageSize}},
+		{"warnImageSize below the least", instance, limits("warnImageSize: 1M"), []string{imageSize}},
+		{"warnImageSize above the most", instance, limits("warnImageSize: 1025Ti"), []string{imageSize}},
+		{"warnImageSize that is no size", instance, limits("warnImageSize: huge"), []string{imageSize, "spec.docker.limits.warnImageSize: " + quantityPattern}},
 		{"storage of no kind", instance, spec("storage: {filesystem: null}"), []string{"spec.storage: set storage.filesystem, such as filesystem: {size: 20Gi}"}},
 		{"no size", instance, spec("storage: {filesystem: {size: null}}"), []string{"spec.storage.filesystem.size: Required value"}},
 		{"size below the least", instance, spec("storage: {filesystem: {size: 63Mi}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},

@@ -19,6 +19,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=packages-operator.io, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("DockerLimits"):
+		return &apiv1alpha1.DockerLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DockerSpec"):
 		return &apiv1alpha1.DockerSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Endpoint"):

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
@@ -81,6 +83,13 @@ func Compile(in Input) Result {
 		Hosts:         hosts,
 		Support:       support(instance.Spec.Docker.Support),
 		AnonymousPull: anonymousPull(instance.Spec.Docker.AnonymousPull),
+
+		ForeignLayers:     acceptance(instance.Spec.Docker.ForeignLayers),
+		MissingReferences: acceptance(instance.Spec.Docker.MissingReferences),
+		Limits: policy.Limits{
+			MaxLayerSize:  limit(instance.Spec.Docker.Limits.MaxLayerSize, policy.DefaultMaxLayerSize),
+			WarnImageSize: limit(instance.Spec.Docker.Limits.WarnImageSize, policy.DefaultWarnImageSize),
+		},
 	}}
 	compileRepositories(&result, instance, in.Repositories)
 	compileTokens(&result, instance, in.Tokens)
@@ -118,6 +127,21 @@ func anonymousPull(pull v1alpha1.AnonymousPull) policy.AnonymousPull {
 		return policy.AnonymousPublic
 	}
 	return policy.AnonymousDeny
+}
+
+func acceptance(a v1alpha1.Acceptance) policy.Acceptance {
+	if a == v1alpha1.AcceptanceAllow {
+		return policy.Allow
+	}
+	return policy.Reject
+}
+
+// limit is a size in bytes, zero for its default, as a policy has it.
+func limit(size *resource.Quantity, byDefault int64) int64 {
+	if size == nil || size.Value() == byDefault {
+		return 0
+	}
+	return size.Value()
 }
 
 func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesRepository) {

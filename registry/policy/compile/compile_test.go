@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -156,7 +157,7 @@ func TestHosts(t *testing.T) {
 
 func TestSettingsThatAreUnknownCloseTheRegistry(t *testing.T) {
 	i := instance()
-	i.Spec.Docker = v1alpha1.DockerSpec{Support: "Sometimes", AnonymousPull: "All"}
+	i.Spec.Docker = v1alpha1.DockerSpec{Support: "Sometimes", AnonymousPull: "All", ForeignLayers: "Perhaps", MissingReferences: "Some"}
 	r := repo("app", "octocat", "octo-app", v1alpha1.UserAccess{Name: "monalisa", Role: "Maintain"})
 	r.Spec.Visibility = "Friends"
 	tok := token("t", "monalisa", "value")
@@ -165,11 +166,52 @@ func TestSettingsThatAreUnknownCloseTheRegistry(t *testing.T) {
 	if p.Support != policy.SupportDisabled || p.AnonymousPull != policy.AnonymousDeny {
 		t.Errorf("settings are %s and %s", p.Support, p.AnonymousPull)
 	}
+	if p.ForeignLayers != policy.Reject || p.MissingReferences != policy.Reject {
+		t.Errorf("foreign layers are %q and missing references %q", p.ForeignLayers, p.MissingReferences)
+	}
 	if p.Repositories[0].Visibility != policy.Private || len(p.Repositories[0].Users) != 0 {
 		t.Errorf("repository is %v", p.Repositories[0])
 	}
 	if diff := cmp.Diff([]policy.Scope{policy.ScopeRead}, p.Credentials[0].Scopes); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatMayBePushed(t *testing.T) {
+	quantity := func(s string) *resource.Quantity { return new(resource.MustParse(s)) }
+	for name, test := range map[string]struct {
+		docker v1alpha1.DockerSpec
+		want   policy.Policy
+	}{
+		"nothing said": {},
+		"the defaults, as the API server writes them": {
+			docker: v1alpha1.DockerSpec{
+				ForeignLayers: v1alpha1.AcceptanceReject, MissingReferences: v1alpha1.AcceptanceReject,
+				Limits: v1alpha1.DockerLimits{MaxLayerSize: quantity("5Gi"), WarnImageSize: quantity("10240Mi")},
+			},
+		},
+		"foreign layers": {
+			docker: v1alpha1.DockerSpec{ForeignLayers: v1alpha1.AcceptanceAllow},
+			want:   policy.Policy{ForeignLayers: policy.Allow},
+		},
+		"missing references": {
+			docker: v1alpha1.DockerSpec{MissingReferences: v1alpha1.AcceptanceAllow},
+			want:   policy.Policy{MissingReferences: policy.Allow},
+		},
+		"limits": {
+			docker: v1alpha1.DockerSpec{Limits: v1alpha1.DockerLimits{MaxLayerSize: quantity("1.5Gi"), WarnImageSize: quantity("1G")}},
+			want:   policy.Policy{Limits: policy.Limits{MaxLayerSize: 3 << 29, WarnImageSize: 1_000_000_000}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := instance()
+			i.Spec.Docker = test.docker
+			p := Compile(Input{Instance: i}).Policy
+			got := policy.Policy{ForeignLayers: p.ForeignLayers, MissingReferences: p.MissingReferences, Limits: p.Limits}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

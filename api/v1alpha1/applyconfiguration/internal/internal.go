@@ -26,10 +26,23 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.Acceptance
+  scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.AnonymousPull
   scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.DeletionPolicy
   scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.DockerLimits
+  map:
+    fields:
+    - name: maxLayerSize
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+      default: 5Gi
+    - name: warnImageSize
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+      default: 10Gi
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.DockerSpec
   map:
     fields:
@@ -37,6 +50,18 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.packages-operator.packages-operator.api.v1alpha1.AnonymousPull
       default: Deny
+    - name: foreignLayers
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.Acceptance
+      default: Reject
+    - name: limits
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.DockerLimits
+      default: {}
+    - name: missingReferences
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.Acceptance
+      default: Reject
     - name: support
       type:
         namedType: com.github.packages-operator.packages-operator.api.v1alpha1.SupportMode

@@ -23,6 +23,17 @@ type DockerSpecApplyConfiguration struct {
 	// PublicRepositories, the repositories whose visibility is Public. Default:
 	// Deny.
 	AnonymousPull *apiv1alpha1.AnonymousPull `json:"anonymousPull,omitempty"`
+	// foreignLayers says what becomes of an image with foreign (non-distributable)
+	// layers, whose bytes are kept elsewhere: Reject refuses its manifest; Allow
+	// stores it, whether or not those layers were pushed. Default: Reject.
+	ForeignLayers *apiv1alpha1.Acceptance `json:"foreignLayers,omitempty"`
+	// missingReferences says what becomes of a manifest that refers to blobs or
+	// manifests which were not pushed to its name: Reject refuses it; Allow stores
+	// it, such as an index of which only some platforms are mirrored. What is
+	// pushed later belongs to it then. Default: Reject.
+	MissingReferences *apiv1alpha1.Acceptance `json:"missingReferences,omitempty"`
+	// limits bound what may be pushed.
+	Limits *DockerLimitsApplyConfiguration `json:"limits,omitempty"`
 }
 
 // DockerSpecApplyConfiguration constructs a declarative configuration of the DockerSpec type for use with
@@ -44,5 +55,29 @@ func (b *DockerSpecApplyConfiguration) WithSupport(value apiv1alpha1.SupportMode
 // If called multiple times, the AnonymousPull field is set to the value of the last call.
 func (b *DockerSpecApplyConfiguration) WithAnonymousPull(value apiv1alpha1.AnonymousPull) *DockerSpecApplyConfiguration {
 	b.AnonymousPull = &value
+	return b
+}
+
+// WithForeignLayers sets the ForeignLayers field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ForeignLayers field is set to the value of the last call.
+func (b *DockerSpecApplyConfiguration) WithForeignLayers(value apiv1alpha1.Acceptance) *DockerSpecApplyConfiguration {
+	b.ForeignLayers = &value
+	return b
+}
+
+// WithMissingReferences sets the MissingReferences field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MissingReferences field is set to the value of the last call.
+func (b *DockerSpecApplyConfiguration) WithMissingReferences(value apiv1alpha1.Acceptance) *DockerSpecApplyConfiguration {
+	b.MissingReferences = &value
+	return b
+}
+
+// WithLimits sets the Limits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Limits field is set to the value of the last call.
+func (b *DockerSpecApplyConfiguration) WithLimits(value *DockerLimitsApplyConfiguration) *DockerSpecApplyConfiguration {
+	b.Limits = value
 	return b
 }
