@@ -15,7 +15,7 @@ usage() {
 		  node      containerd, runc, CNI plugins, iptables, conntrack, socat, iproute2
 		  docker    a Docker daemon and its command line
 		  race      a C compiler, for go test -race
-		  clients   skopeo
+		  clients   skopeo and the docker command line
 		  postgresql a PostgreSQL server, for tests that start it themselves
 	TEXT
 	exit 2
@@ -41,7 +41,10 @@ needs() {
 		fi
 		;;
 	race) printf '%s\n' "gcc gcc" "/usr/include/stdlib.h libc6-dev" ;;
-	clients) echo "skopeo skopeo" ;;
+	clients)
+		echo "skopeo skopeo"
+		needs docker | grep '^docker '
+		;;
 	postgresql)
 		# Debian keeps the programs of each version out of PATH.
 		if command -v initdb >/dev/null; then

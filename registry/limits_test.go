@@ -36,7 +36,7 @@ func TestALayerOverTheCapIsRefused(t *testing.T) {
 	const reason = "the layer is larger than the 100Ki that this instance's docker.limits.maxLayerSize allows"
 	tooLarge := func(a answer) {
 		t.Helper()
-		a.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).wantReason(t, reason+": it has 102401 bytes")
+		a.want(t, http.StatusRequestEntityTooLarge, errcode.Denied).wantReason(t, reason+": it has 102401 bytes")
 	}
 
 	c.pushBlob(name, fits)
@@ -52,22 +52,26 @@ func TestALayerOverTheCapIsRefused(t *testing.T) {
 	c.do("HEAD", "/v2/"+name+"/blobs/"+digest, nil).want(t, http.StatusNotFound)
 
 	// Neither does it help not to say how long the body is.
-	req, err := c.request("PATCH", begin(), io.MultiReader(bytes.NewReader(over)))
-	if err != nil {
-		t.Fatal(err)
+	chunked := func(location string, content []byte) {
+		t.Helper()
+		req, err := c.request("PATCH", location, io.MultiReader(bytes.NewReader(content)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, message := (answer{resp, body}).want(t, http.StatusRequestEntityTooLarge, errcode.Denied).refusal(t); message != reason {
+			t.Errorf("a chunked body over the cap: %q", message)
+		}
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, message := (answer{resp, body}).want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).refusal(t); message != reason {
-		t.Errorf("a chunked body over the cap: %q", message)
-	}
+	chunked(begin(), over)
 
 	// The limit is the one in force.
 	location = begin()
@@ -78,6 +82,7 @@ func TestALayerOverTheCapIsRefused(t *testing.T) {
 	p.Limits.MaxLayerSize = limit
 	r.Publish(t, p)
 	tooLarge(c.do("PUT", location+"?digest="+digest, nil))
+	chunked(location, []byte("x"))
 	p.Limits.MaxLayerSize = 0
 	r.Publish(t, p)
 	c.do("PUT", location+"?digest="+digest, nil).want(t, http.StatusCreated)
@@ -105,7 +110,7 @@ func TestALayerThatIsAnnouncedOverTheCapNeedNotBeSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer{resp, body}.want(t, http.StatusRequestEntityTooLarge, errcode.SizeInvalid).
+		answer{resp, body}.want(t, http.StatusRequestEntityTooLarge, errcode.Denied).
 			wantReason(t, "larger than the 5Gi that this instance's docker.limits.maxLayerSize allows: it has 5368709121 bytes")
 	}
 }

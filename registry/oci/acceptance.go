@@ -60,7 +60,13 @@ func layerTooLarge(size, limit int64) error {
 	if size >= 0 {
 		message += fmt.Sprintf(": it has %d bytes", size)
 	}
-	return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, message)
+	return tooLarge(message)
+}
+
+// tooLarge says DENIED, where SIZE_INVALID would do as well: a Docker daemon that
+// reads SIZE_INVALID sends the whole layer again, four times, before it tells why.
+func tooLarge(message string) *errcode.Error {
+	return errcode.New(http.StatusRequestEntityTooLarge, errcode.Denied, message)
 }
 
 // sizeText writes bytes as an instance's spec does.

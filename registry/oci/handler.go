@@ -351,7 +351,7 @@ func answerFor(err error) *errcode.Error {
 	case errors.Is(err, catalog.ErrNoSpace), errors.Is(err, blob.ErrNoSpace):
 		return errcode.New(http.StatusInsufficientStorage, errcode.Unknown, "the registry's storage is full; ask its administrator for more room")
 	case errors.Is(err, blob.ErrTooLarge):
-		return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, "the layer is larger than this registry's storage takes")
+		return tooLarge("the layer is larger than this registry's storage takes")
 	case errors.Is(err, blob.ErrDigestMismatch):
 		return errcode.New(http.StatusBadRequest, errcode.DigestInvalid, "the content does not have the digest that was announced")
 	}

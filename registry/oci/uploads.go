@@ -131,7 +131,7 @@ func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress)
 func (h *Handler) receive(ctx context.Context, x *exchange, from blob.Progress) (blob.Progress, error) {
 	limit := x.policy.Policy().Limits.LayerSize()
 	// Announced, it need not arrive first.
-	if announced := x.r.ContentLength; announced > limit-from.Offset {
+	if announced := x.r.ContentLength; announced >= 0 && announced > limit-from.Offset {
 		return from, layerTooLarge(from.Offset+announced, limit)
 	}
 	body := &requestBody{Reader: x.r.Body}

@@ -37,13 +37,17 @@ func start(t *testing.T) *registrytest.Registry {
 
 func startWith(t *testing.T, o registrytest.Options) *registrytest.Registry {
 	t.Helper()
+	return registrytest.Start(t, samplePolicy(), o)
+}
+
+func samplePolicy() policy.Policy {
 	p := registrytest.Policy()
 	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private,
 		Users: []policy.Member{{Name: "hubot", Role: policy.RoleRead}, {Name: "monalisa", Role: policy.RoleWrite}}}}
 	for _, u := range []user{octocat, monalisa, hubot, stranger} {
 		p.Credentials = append(p.Credentials, registrytest.Credential(u.value, u.name, policy.ScopeRead, policy.ScopeWrite, policy.ScopeDelete))
 	}
-	return registrytest.Start(t, p, o)
+	return p
 }
 
 // tool is a client. A repository is HOST:PORT/NAME, an image a repository with
