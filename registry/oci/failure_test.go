@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr/testr"
 
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob"
 	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/catalog/sql"
@@ -83,7 +84,7 @@ func newHandler(t *testing.T, dir string) (*oci.Handler, *impatient) {
 func failurePolicy() policy.Policy {
 	p := registrytest.Policy()
 	p.Repositories = []policy.Repository{{Owner: "octocat", Name: "octo-app", Visibility: policy.Private}}
-	p.Credentials = []policy.Credential{registrytest.Credential(failureValue, "octocat", policy.ScopeWrite)}
+	p.Credentials = []policy.Credential{registrytest.Credential(failureValue, "octocat", policy.ScopeWrite, policy.ScopeDelete)}
 	return p
 }
 
@@ -232,6 +233,57 @@ func TestAnUploadWithoutItsObjectIsUnknown(t *testing.T) {
 		h.ServeHTTP(w, request(method, path, []byte{}))
 		if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "BLOB_UPLOAD_UNKNOWN") {
 			t.Errorf("%s: status %d: %s", method, w.Code, w.Body)
+		}
+	}
+}
+
+func TestWithoutRoomWhatStoresIsRefusedAndAllElseGoesOn(t *testing.T) {
+	h, _ := newHandler(t, t.TempDir())
+	send := func(method, path string, body []byte) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, request(method, path, body))
+		return w
+	}
+	content := []byte("layer")
+	digest := string(ref.SHA256.FromBytes(content))
+	index := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+	base := "/v2/" + failureName
+	uploads := base + "/blobs/uploads/"
+	send("POST", uploads+"?digest="+digest, content)
+	send("PUT", base+"/manifests/1", index)
+	upload := send("POST", uploads, nil).Header().Get("Location")
+	h.Room = func() error { return blob.ErrNoSpace }
+	for _, r := range []struct {
+		method, path string
+		body         []byte
+		status       int
+	}{
+		{"POST", uploads, nil, http.StatusInsufficientStorage},
+		{"POST", uploads + "?digest=" + digest, content, http.StatusInsufficientStorage},
+		{"POST", uploads + "?mount=" + digest + "&from=" + failureName, nil, http.StatusInsufficientStorage},
+		{"PATCH", upload, content, http.StatusInsufficientStorage},
+		{"PUT", upload + "?digest=" + digest, content, http.StatusInsufficientStorage},
+		{"PUT", base + "/manifests/2", index, http.StatusInsufficientStorage},
+		{"GET", "/v2/", nil, http.StatusOK},
+		{"GET", "/v2/_catalog", nil, http.StatusOK},
+		{"GET", "/token?service=docker.packages.test", nil, http.StatusOK},
+		{"GET", base + "/tags/list", nil, http.StatusOK},
+		{"GET", base + "/referrers/" + digest, nil, http.StatusOK},
+		{"HEAD", base + "/manifests/1", nil, http.StatusOK},
+		{"GET", base + "/manifests/1", nil, http.StatusOK},
+		{"HEAD", base + "/blobs/" + digest, nil, http.StatusOK},
+		{"GET", base + "/blobs/" + digest, nil, http.StatusOK},
+		{"GET", upload, nil, http.StatusNoContent},
+		{"DELETE", upload, nil, http.StatusNoContent},
+		{"DELETE", base + "/manifests/1", nil, http.StatusAccepted},
+		{"DELETE", base + "/blobs/" + digest, nil, http.StatusAccepted},
+	} {
+		w := send(r.method, r.path, r.body)
+		if w.Code != r.status {
+			t.Errorf("%s %s: status %d, want %d: %s", r.method, r.path, w.Code, r.status, w.Body)
+		}
+		if full := strings.Contains(w.Body.String(), "the registry's storage is full"); full != (r.status == http.StatusInsufficientStorage) {
+			t.Errorf("%s %s answers %s", r.method, r.path, w.Body)
 		}
 	}
 }
