@@ -118,6 +118,15 @@ func TestAnUploadRefusesWhatDoesNotFit(t *testing.T) {
 		c.do("HEAD", "/v2/"+name+"/blobs/"+other, nil).want(t, http.StatusNotFound)
 		// Nothing of the failed PUT was kept: the right one succeeds.
 		c.do("PUT", location+"?digest="+digest, content).want(t, http.StatusCreated)
+		for _, algorithm := range []ref.Algorithm{ref.SHA256, ref.SHA512} {
+			location = begin()
+			c.do("PATCH", location, content[:2]).want(t, http.StatusAccepted)
+			c.do("PATCH", location, content[2:4]).want(t, http.StatusAccepted)
+			wrong := string(algorithm.FromBytes([]byte("other")))
+			c.do("PUT", location+"?digest="+wrong, content[4:]).want(t, http.StatusBadRequest, errcode.DigestInvalid)
+			c.do("HEAD", "/v2/"+name+"/blobs/"+wrong, nil).want(t, http.StatusNotFound)
+			c.do("PUT", location+"?digest="+string(algorithm.FromBytes(content)), content[4:]).want(t, http.StatusCreated)
+		}
 	})
 	t.Run("a PUT without a digest, or with one that is none", func(t *testing.T) {
 		c.do("PUT", begin(), content).want(t, http.StatusBadRequest, errcode.DigestInvalid)
