@@ -5,11 +5,14 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 )
@@ -142,5 +145,62 @@ var _ = Describe("an instance's switches", func() {
 		setAnonymousPull(ctx, v1alpha1.AnonymousPullDeny)
 		inForce(ctx, "anonymousPull Deny", v.answers(http.MethodGet, "/v2/anonymous/public/image/manifests/1", "", http.StatusUnauthorized, "UNAUTHORIZED"))
 		nobody.refusedDocker(ctx, "unauthorized", "pull", public)
+	}, SpecTimeout(specTimeout))
+
+	It("docker.limits, foreignLayers and missingReferences say what may be pushed, and docker says why not", func(ctx SpecContext) {
+		at := shared()
+		at.declareRepository(ctx, "limits", "app", v1alpha1.VisibilityPrivate)
+		_, c := at.issueToken(ctx, "limits", toWrite, nil)
+		owner, v := loggedIn(ctx, at.dockerHost(), c), newVisitor(at.dockerHost())
+		image := at.image("limits/app/image:1")
+		owner.build(ctx, image, 3*mebibyte)
+		owner.refusedDocker(ctx, "must be lowercase", "push", at.image("limits/app/Image:1"))
+		before := incarnation(registryPod(ctx, at.namespace, at.instance))
+		set := func(ctx context.Context, edit func(*v1alpha1.DockerSpec)) {
+			GinkgoHelper()
+			change(ctx, at.instanceObject(), func(i *v1alpha1.PackagesInstance) {
+				i.Spec.Docker.Limits, i.Spec.Docker.ForeignLayers, i.Spec.Docker.MissingReferences = v1alpha1.DockerLimits{}, "", ""
+				edit(&i.Spec.Docker)
+			})
+		}
+		DeferCleanup(set, func(*v1alpha1.DockerSpec) {})
+		// A push by hand that is answered so; the digest is that of nothing.
+		const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+		answers := func(method, path string, body []byte, status int, code string) func(context.Context) error {
+			return func(ctx context.Context) error {
+				a, err := v.do(ctx, method, "/v2/limits/app/image/"+path, c.basic(), body)
+				if err == nil && (a.status != status || a.code() != code) {
+					err = fmt.Errorf("%s %s answers %s, want %d %s", method, path, a, status, code)
+				}
+				return err
+			}
+		}
+		manifest := func(layer string) []byte {
+			return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+				`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":0},`+
+				`"layers":[{"mediaType":%q,"digest":%q,"size":2097152}]}`, digest, layer, "sha256:"+strings.Repeat("a", 64))
+		}
+		plain, foreign := manifest("application/vnd.oci.image.layer.v1.tar"), manifest("application/vnd.oci.image.layer.nondistributable.v1.tar")
+
+		set(ctx, func(d *v1alpha1.DockerSpec) { d.Limits.MaxLayerSize = new(resource.MustParse("1Mi")) })
+		inForce(ctx, "maxLayerSize 1Mi", answers(http.MethodPost, "blobs/uploads/?digest="+digest, make([]byte, mebibyte+1), http.StatusRequestEntityTooLarge, "DENIED"))
+		owner.refusedDocker(ctx, "denied: the layer is larger than the 1Mi that this instance's docker.limits.maxLayerSize allows", "push", image)
+
+		Expect(answers(http.MethodPut, "manifests/2", plain, http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN")(ctx)).To(Succeed())
+		set(ctx, func(d *v1alpha1.DockerSpec) {
+			d.MissingReferences, d.Limits.WarnImageSize = v1alpha1.AcceptanceAllow, new(resource.MustParse("1Mi"))
+		})
+		inForce(ctx, "missingReferences Allow", answers(http.MethodPut, "manifests/2", plain, http.StatusCreated, ""))
+		warned, err := v.do(ctx, http.MethodPut, "/v2/limits/app/image/manifests/2", c.basic(), plain)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(warned.header.Get("Warning")).To(HavePrefix(`299 - "the image is stored, but its configuration and layers have 2097152 bytes, more than the 1Mi`))
+		owner.mustDocker(ctx, "push", image)
+
+		Expect(answers(http.MethodPut, "manifests/3", foreign, http.StatusBadRequest, "MANIFEST_INVALID")(ctx)).To(Succeed())
+		set(ctx, func(d *v1alpha1.DockerSpec) {
+			d.ForeignLayers, d.MissingReferences = v1alpha1.AcceptanceAllow, v1alpha1.AcceptanceAllow
+		})
+		inForce(ctx, "foreignLayers Allow", answers(http.MethodPut, "manifests/3", foreign, http.StatusCreated, ""))
+		Expect(incarnation(registryPod(ctx, at.namespace, at.instance))).To(Equal(before))
 	}, SpecTimeout(specTimeout))
 })
