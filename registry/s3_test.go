@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/go-logr/logr"
 
 	"github.com/packages-operator/packages-operator/registry"
@@ -125,4 +127,28 @@ func TestABucketThatIsAwayFailsPushesAndNotWhatIsInTheCatalog(t *testing.T) {
 	}
 	c.do("GET", "/v2/"+name+"/blobs/"+string(small), nil).want(t, http.StatusOK)
 	c.do("GET", "/v2/"+name+"/manifests/"+string(manifest), nil).want(t, http.StatusOK)
+}
+
+func TestAPushBringsBackWhatTheBucketLost(t *testing.T) {
+	server := s3test.Start(t)
+	r := registrytest.Start(t, samplePolicy(), registrytest.Options{S3: bucketOf(server)})
+	c := client{t: t, addr: r.Addr, value: writerValue}
+	content := blobtest.Content(1, 100_000)
+	path := "/v2/" + name + "/blobs/" + string(c.pushBlob(name, content))
+	c.do("HEAD", path, nil).want(t, http.StatusOK)
+
+	bucket := aws.String(s3test.Bucket)
+	listed, err := server.Client().ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: bucket, Prefix: aws.String("registries/test/objects/")})
+	if err != nil || len(listed.Contents) != 1 {
+		t.Fatalf("objects %v (%v), want one", listed, err)
+	}
+	if _, err := server.Client().DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: bucket, Key: listed.Contents[0].Key}); err != nil {
+		t.Fatal(err)
+	}
+	c.do("GET", path, nil).want(t, http.StatusInternalServerError)
+	c.do("HEAD", path, nil).want(t, http.StatusNotFound)
+	c.pushBlob(name, content)
+	if got := c.do("GET", path, nil).want(t, http.StatusOK); !bytes.Equal(got.body, content) {
+		t.Error("the blob came back changed")
+	}
 }

@@ -129,6 +129,10 @@ type Blobs interface {
 	DeleteBlob(ctx context.Context, name ref.Name, digest ref.Digest) error
 }
 
+// DiscardDelay is how long an object that is stored twice is kept: for as long its
+// key can take the place of one that turns out to be lost.
+const DiscardDelay = 10 * time.Minute
+
 // Uploads are the uploads that are under way. An object that is to be discarded
 // is queued for deletion as well, so that a crash does not leave it behind; the
 // caller may delete it at once.
@@ -147,6 +151,12 @@ type Uploads interface {
 	FinishUpload(ctx context.Context, id string, from Progress, b Blob) (discard string, err error)
 	// PutBlob is FinishUpload for a blob that came in one request.
 	PutBlob(ctx context.Context, name ref.Name, b Blob) (discard string, err error)
+	// ReplaceObject gives a digest whose object is lost another one: a key that
+	// FinishUpload or PutBlob, which gave it out to be discarded, did so for less
+	// than DiscardDelay ago. It is durable when it returns. Done is false, and
+	// nothing is changed, if the digest's object is not (any more) the lost one.
+	// ErrUploadUnknown says that the delay is over.
+	ReplaceObject(ctx context.Context, digest ref.Digest, lost, key string) (done bool, err error)
 	// CancelUpload removes the upload and returns the key of its object.
 	CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (discard string, err error)
 }

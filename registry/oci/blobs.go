@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -25,17 +26,26 @@ func (h *Handler) getBlob(x *exchange) error {
 		return err
 	}
 	var content io.ReadSeeker
-	if b.Key == "" {
+	switch {
+	case b.Key == "":
 		content = bytes.NewReader(b.Content)
-	} else {
+	case x.r.Method == http.MethodHead:
+		if whole, err := h.present(ctx, b); err != nil {
+			return err
+		} else if !whole {
+			return catalog.ErrBlobUnknown
+		}
+		// Its size is all that is asked of it.
+		content = io.NewSectionReader(bytes.NewReader(nil), 0, b.Size)
+	default:
 		object, err := blob.OpenSized(ctx, h.Blobs, b.Key, b.Size)
 		if err != nil {
-			return err
+			return lostError(b, err)
 		}
 		defer func() { _ = object.Close() }()
-		if object, ok := object.(readier); ok && x.r.Method == http.MethodGet && x.r.Header.Get("Range") == "" {
+		if object, ok := object.(readier); ok && x.r.Header.Get("Range") == "" {
 			if err := object.Ready(); err != nil {
-				return err
+				return lostError(b, err)
 			}
 		}
 		content = object

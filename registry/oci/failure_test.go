@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,17 +203,77 @@ func TestABlobWithoutItsObjectIsAFailureOfTheRegistry(t *testing.T) {
 	content := bytes.Repeat([]byte("x"), 100_000)
 	digest := ref.SHA256.FromBytes(content)
 	h.ServeHTTP(httptest.NewRecorder(), request("POST", "/v2/"+failureName+"/blobs/uploads/?digest="+string(digest), content))
+	loseObjects(t, dir)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("GET", "/v2/"+failureName+"/blobs/"+string(digest), nil))
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+// loseObjects removes all objects of a data directory.
+func loseObjects(t *testing.T, dir string) {
+	t.Helper()
 	for _, path := range objectsIn(t, dir) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, method := range []string{"GET", "HEAD"} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, request(method, "/v2/"+failureName+"/blobs/"+string(digest), nil))
-		if w.Code != http.StatusInternalServerError {
-			t.Errorf("%s: status %d", method, w.Code)
-		}
+}
+
+func TestAPushBringsALostObjectBack(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 100_000)
+	digest := string(ref.SHA256.FromBytes(content))
+	blobPath, uploads := "/v2/"+failureName+"/blobs/"+digest, "/v2/"+failureName+"/blobs/uploads/"
+	const elsewhere = "/v2/octocat/octo-app/elsewhere/blobs/uploads/"
+	for what, push := range map[string]func(h *oci.Handler) *http.Request{
+		"in one request": func(*oci.Handler) *http.Request {
+			return request("POST", uploads+"?digest="+digest, content)
+		},
+		"in parts": func(h *oci.Handler) *http.Request {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, request("POST", uploads, nil))
+			location := w.Header().Get("Location")
+			h.ServeHTTP(httptest.NewRecorder(), request("PATCH", location, content[:70_000]))
+			return request("PUT", location+"?digest="+digest, content[70_000:])
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			h, _ := newHandler(t, dir)
+			want := func(r *http.Request, status int) *httptest.ResponseRecorder {
+				t.Helper()
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != status {
+					t.Fatalf("%s %s: status %d, want %d: %s", r.Method, r.URL, w.Code, status, w.Body)
+				}
+				return w
+			}
+			want(request("POST", uploads+"?digest="+digest, content), http.StatusCreated)
+			want(request("POST", elsewhere+"?mount="+digest+"&from="+failureName, nil), http.StatusCreated)
+			loseObjects(t, dir)
+
+			// A client that asks first is not told that it need not push.
+			want(request("HEAD", blobPath, nil), http.StatusNotFound)
+			want(request("POST", uploads+"?mount="+digest+"&from=octocat/octo-app/elsewhere", nil), http.StatusAccepted)
+			want(request("POST", "/v2/octocat/octo-app/third/blobs/uploads/?mount="+digest, nil), http.StatusAccepted)
+
+			want(push(h), http.StatusCreated)
+			for _, name := range []string{failureName, "octocat/octo-app/elsewhere"} {
+				w := want(request("GET", "/v2/"+name+"/blobs/"+digest, nil), http.StatusOK)
+				if !bytes.Equal(w.Body.Bytes(), content) {
+					t.Errorf("%s has other content", name)
+				}
+			}
+			// One that is whole is not replaced.
+			objects := objectsIn(t, dir)
+			want(push(h), http.StatusCreated)
+			if after := objectsIn(t, dir); len(objects) != 1 || !slices.Equal(after, objects) {
+				t.Errorf("objects %v became %v", objects, after)
+			}
+			want(request("HEAD", blobPath, nil), http.StatusOK)
+		})
 	}
 }
 
@@ -223,11 +284,7 @@ func TestAnUploadWithoutItsObjectIsUnknown(t *testing.T) {
 	h.ServeHTTP(w, request("POST", "/v2/"+failureName+"/blobs/uploads/", nil))
 	location := w.Header().Get("Location")
 	h.ServeHTTP(httptest.NewRecorder(), request("PATCH", location, make([]byte, 100_000)))
-	for _, path := range objectsIn(t, dir) {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	loseObjects(t, dir)
 	for method, path := range map[string]string{"PATCH": location, "PUT": location + "?digest=" + string(ref.SHA256.FromBytes(make([]byte, 100_000)))} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, request(method, path, []byte{}))

@@ -79,7 +79,7 @@ func (h *Handler) mount(x *exchange) (bool, error) {
 		err := h.Catalog.Mount(ctx, x.req.Name, x.req.Mount, from)
 		switch {
 		case err == nil:
-			return true, nil
+			return h.mountedWhole(ctx, x.req.Name, x.req.Mount)
 		case !errors.Is(err, catalog.ErrBlobUnknown):
 			return false, err
 		}
@@ -163,7 +163,11 @@ func (h *Handler) recorded(ctx context.Context, x *exchange, created, unneeded s
 		}
 		return err
 	}
-	h.discard(ctx, unneeded)
+	if unneeded != "" {
+		if err := h.settle(ctx, x.req.Name, x.req.Digest, unneeded); err != nil {
+			return err
+		}
+	}
 	return h.created(x, x.req.Digest)
 }
 

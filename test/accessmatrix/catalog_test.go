@@ -82,6 +82,11 @@ func (f *fullCatalog) PutBlob(_ context.Context, name ref.Name, _ catalog.Blob) 
 	return "", nil
 }
 
+func (f *fullCatalog) ReplaceObject(context.Context, ref.Digest, string, string) (bool, error) {
+	f.note("ReplaceObject", "")
+	return false, nil
+}
+
 func (f *fullCatalog) CancelUpload(_ context.Context, _ string, name ref.Name, _ string) (string, error) {
 	f.note("CancelUpload", name)
 	return "", nil

@@ -56,6 +56,45 @@ func testBlobs(t *testing.T, open Open) {
 		f.wantBlob(app, object("large", "key-1"))
 		f.wantBlob(tool, object("large", "key-1"))
 		f.wantUnreferenced([]string{"key-1", "key-2", "key-3"}, "key-3")
+		f.wantDeletions()
+		f.clock.Advance(catalog.DiscardDelay)
+		f.wantDeletions("key-2")
+	})
+	t.Run("whose object is lost get one that was pushed again", func(t *testing.T) {
+		f := newFixture(t, open)
+		f.putBlob(app, object("large", "key-1"))
+		f.must(f.Mount(t.Context(), tool, digestOf("large"), app))
+		for _, name := range []ref.Name{app, tool} {
+			f.wantBlob(name, object("large", "key-1"))
+		}
+		_, err := f.PutBlob(t.Context(), app, object("large", "key-2"))
+		f.must(err)
+		f.wantReplaced(true, "large", "key-1", "key-2")
+		for _, name := range []ref.Name{app, tool} {
+			f.wantBlob(name, object("large", "key-2"))
+		}
+		f.clock.Advance(delay)
+		// Neither is forgotten, and what is in use is not deleted.
+		f.wantDeletions("key-1")
+
+		// Another who pushed it at the same time comes too late.
+		_, err = f.PutBlob(t.Context(), tool, object("large", "key-3"))
+		f.must(err)
+		f.wantReplaced(false, "large", "key-1", "key-3")
+		f.wantReplaced(false, "unheard of", "key-1", "key-3")
+		f.wantBlob(tool, object("large", "key-2"))
+		f.clock.Advance(catalog.DiscardDelay)
+		f.wantDeletions("key-1", "key-3")
+	})
+	t.Run("do not get an object that may be deleted already", func(t *testing.T) {
+		f := newFixture(t, open)
+		f.putBlob(app, object("large", "key-1"))
+		_, err := f.PutBlob(t.Context(), app, object("large", "key-2"))
+		f.must(err)
+		f.clock.Advance(catalog.DiscardDelay)
+		_, err = f.ReplaceObject(t.Context(), digestOf("large"), "key-1", "key-2")
+		f.wantError(err, catalog.ErrUploadUnknown)
+		f.wantBlob(app, object("large", "key-1"))
 		f.wantDeletions("key-2")
 	})
 	t.Run("are mounted from a name that links them", func(t *testing.T) {
@@ -197,6 +236,7 @@ func testUploads(t *testing.T, open Open) {
 		}
 		f.wantBlob(app, object("nine byte", "key-0"))
 		// A crash before it is deleted does not leak the object.
+		f.clock.Advance(catalog.DiscardDelay)
 		f.wantDeletions("key-1")
 	})
 	t.Run("whose bytes end elsewhere have their object deleted", func(t *testing.T) {

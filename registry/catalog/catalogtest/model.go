@@ -93,13 +93,27 @@ func (m *model) putBlob(name ref.Name, b catalog.Blob) (discard string) {
 		stored.review = time.Time{}
 		if b.Key != stored.Key && b.Key != "" {
 			discard = b.Key
-			m.deletions[b.Key] = m.clock.Now()
+			m.deletions[b.Key] = m.clock.Now().Add(catalog.DiscardDelay)
 		}
 	} else {
 		m.blobs[b.Digest] = &modelBlob{Blob: b}
 	}
 	m.link(name, b.Digest)
 	return discard
+}
+
+func (m *model) replaceObject(digest ref.Digest, lost, key string) (bool, error) {
+	stored, found := m.blobs[digest]
+	if !found || stored.Key != lost {
+		return false, nil
+	}
+	if due, queued := m.deletions[key]; !queued || !due.After(m.clock.Now()) {
+		return false, catalog.ErrUploadUnknown
+	}
+	delete(m.deletions, key)
+	m.deletions[lost] = m.clock.Now().Add(delay)
+	stored.Key = key
+	return true, nil
 }
 
 func (m *model) blob(name ref.Name, digest ref.Digest) (catalog.Blob, error) {

@@ -94,8 +94,17 @@ func (w *walk) step() string {
 		b := w.blob()
 		got, err := w.PutBlob(ctx, name, b)
 		w.must(err)
-		w.same(got, w.model.putBlob(name, b))
-		return fmt.Sprint("PutBlob ", name, " ", b.Digest)
+		discard := w.model.putBlob(name, b)
+		w.same(got, discard)
+		if discard == "" || w.random.IntN(2) == 0 {
+			return fmt.Sprint("PutBlob ", name, " ", b.Digest)
+		}
+		lost := w.model.blobs[b.Digest].Key
+		done, err := w.ReplaceObject(ctx, b.Digest, lost, discard)
+		wantDone, wantErr := w.model.replaceObject(b.Digest, lost, discard)
+		w.sameError(err, wantErr)
+		w.same(done, wantDone)
+		return fmt.Sprint("ReplaceObject ", b.Digest, " ", lost, " ", discard)
 	case 3:
 		digest := digestOf(w.content())
 		w.sameError(w.Mount(ctx, name, digest, second), w.model.mount(name, digest, second))

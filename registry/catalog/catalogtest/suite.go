@@ -165,6 +165,15 @@ func (f *fixture) putBlob(name ref.Name, b catalog.Blob) {
 	}
 }
 
+func (f *fixture) wantReplaced(want bool, content, lost, key string) {
+	f.t.Helper()
+	done, err := f.ReplaceObject(f.t.Context(), digestOf(content), lost, key)
+	f.must(err)
+	if done != want {
+		f.t.Fatalf("object %s replaced by %s: %v, want %v", lost, key, done, want)
+	}
+}
+
 func (f *fixture) putManifest(name ref.Name, m catalog.Manifest, tags ...ref.Tag) {
 	f.t.Helper()
 	f.must(f.PutManifest(f.t.Context(), name, m, tags))

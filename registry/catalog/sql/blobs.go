@@ -257,7 +257,40 @@ func (s *Store) putBlob(t tx, name ref.Name, b catalog.Blob) (discard string, er
 	if b.Key == key {
 		return "", nil
 	}
-	return b.Key, s.deleteObject(t, b.Key, s.options.Now())
+	return b.Key, s.deleteObject(t, b.Key, s.options.Now().Add(catalog.DiscardDelay))
+}
+
+// ReplaceObject implements catalog.Uploads. The new object comes out of the queue
+// of those to be deleted, from which nobody has taken it while it is not due.
+func (s *Store) ReplaceObject(ctx context.Context, digest ref.Digest, lost, key string) (bool, error) {
+	var done bool
+	err := s.write(ctx, true, func(t tx) error {
+		done = false
+		stored, err := t.first("SELECT id FROM blobs WHERE digest = ? AND object_key = ? FOR UPDATE", digest, lost)
+		if err != nil || stored == nil {
+			return err
+		}
+		kept, err := t.exec("DELETE FROM deletions WHERE object_key = ? AND due > ?", key, s.options.Now())
+		if err != nil {
+			return err
+		}
+		if kept == 0 {
+			return catalog.ErrUploadUnknown
+		}
+		if err := t.query("SELECT n.name FROM links l, names n WHERE l.blob_id = ? AND n.id = l.name_id", func(r row) error {
+			t.changesName(ref.Name(r.text(0)))
+			return nil
+		}, stored.int(0)); err != nil {
+			return err
+		}
+		if _, err := t.exec("UPDATE blobs SET object_key = ? WHERE id = ?", key, stored.int(0)); err != nil {
+			return err
+		}
+		done = true
+		// Should it be there after all, it goes as what nobody needs.
+		return s.deleteObject(t, lost, s.deletionTime())
+	})
+	return done && err == nil, err
 }
 
 // ensureBlob stores a blob unless its digest is stored, locks it, ends its
