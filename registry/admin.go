@@ -4,9 +4,11 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -30,6 +32,9 @@ type StatusInstance struct {
 	UID       string `json:"uid"`
 }
 
+// readyTimeout bounds how long a probe waits for the database and the bucket.
+const readyTimeout = 5 * time.Second
+
 // newAdmin serves the admin port: /healthz, /readyz, /status and /metrics. It
 // tells nothing secret and changes nothing.
 func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Handler {
@@ -38,13 +43,17 @@ func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Han
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
 		switch {
 		case draining.Load():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case o.Policy.Load() == nil:
 			http.Error(w, "no policy yet", http.StatusServiceUnavailable)
-		case s.catalog.Ping(r.Context()) != nil:
+		case s.catalog.Ping(ctx) != nil:
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		case s.reach(ctx) != nil:
+			http.Error(w, "the bucket does not answer", http.StatusServiceUnavailable)
 		default:
 			_, _ = w.Write([]byte("ok\n"))
 		}

@@ -4,13 +4,16 @@
 package registry_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/packages-operator/packages-operator/registry/catalog/postgrestest"
+	"github.com/packages-operator/packages-operator/registry/errcode"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -33,16 +36,17 @@ func TestADatabaseThatIsAwayIsAnsweredAndSurvived(t *testing.T) {
 	}
 
 	server.Kill()
-	for _, a := range []answer{
-		c.do("HEAD", "/v2/"+name+"/manifests/before", nil),
-		c.do("GET", "/v2/"+name+"/tags/list", nil),
-		c.do("POST", "/v2/"+name+"/blobs/uploads/", nil),
-		c.putManifest(name, "away", content),
-		client{t: t, addr: p.admin}.do("GET", "/readyz", nil),
-	} {
-		if a.StatusCode < 500 || strings.Contains(string(a.body), "postgres") {
-			t.Errorf("%s %s: status %d: %s", a.Request.Method, a.Request.URL, a.StatusCode, a.body)
-		}
+	for _, a := range c.doTogether(
+		asked{"HEAD", "/v2/" + name + "/manifests/before", nil},
+		asked{"GET", "/v2/" + name + "/tags/list", nil},
+		asked{"POST", "/v2/" + name + "/blobs/uploads/", nil},
+		asked{"PUT", "/v2/" + name + "/manifests/away", content},
+	) {
+		a.wantUnavailable(t)
+	}
+	a := client{t: t, addr: p.admin}.do("GET", "/readyz", nil).want(t, http.StatusServiceUnavailable)
+	if got := string(a.body); got != "the database does not answer\n" {
+		t.Errorf("readyz says %q", got)
 	}
 
 	server.Run()
@@ -52,6 +56,42 @@ func TestADatabaseThatIsAwayIsAnsweredAndSurvived(t *testing.T) {
 	kept.manifests[digest] = content
 	kept.check(c)
 	p.terminate(t)
+}
+
+// asked is a request.
+type asked struct {
+	method, path string
+	body         []byte
+}
+
+// doTogether sends requests at the same time, of which each takes long.
+func (c client) doTogether(requests ...asked) []answer {
+	c.t.Helper()
+	answers, errs := make([]answer, len(requests)), make([]error, len(requests))
+	var wait sync.WaitGroup
+	for i, r := range requests {
+		wait.Go(func() { answers[i], errs[i] = c.send(r.method, r.path, r.body) })
+	}
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		c.t.Fatal(err)
+	}
+	return answers
+}
+
+// wantUnavailable fails the test unless the answer asks to come back later, and
+// tells nothing of what is away.
+func (a answer) wantUnavailable(t *testing.T) {
+	t.Helper()
+	a.want(t, http.StatusServiceUnavailable).wantHeader(t, "Retry-After", "5")
+	if a.Request.Method != http.MethodHead {
+		a.want(t, http.StatusServiceUnavailable, errcode.Unavailable).wantReason(t, "try again")
+	}
+	for _, secret := range []string{"postgres", postgrestest.Password, "127.0.0.1", "test-access-key", "amazon"} {
+		if strings.Contains(string(a.body), secret) {
+			t.Errorf("%s %s tells %q: %s", a.Request.Method, a.Request.URL, secret, a.body)
+		}
+	}
 }
 
 func TestARegistryBesideAnotherOnItsDatabaseIsRefused(t *testing.T) {

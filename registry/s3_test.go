@@ -6,7 +6,11 @@ package registry_test
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -110,23 +114,79 @@ func TestADataDirectoryKeepsToItsBucket(t *testing.T) {
 	})
 }
 
-func TestABucketThatIsAwayFailsPushesAndNotWhatIsInTheCatalog(t *testing.T) {
+// gate stands between a registry and its bucket, and can be shut.
+type gate struct {
+	*httptest.Server
+	shut atomic.Bool
+}
+
+func startGate(t *testing.T, server *s3test.Server) *gate {
+	t.Helper()
+	target, err := url.Parse(server.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The Host header stays as it is, because it is signed.
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host
+	}}
+	g := &gate{}
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.shut.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func TestABucketThatIsAwayIsAnsweredAndSurvived(t *testing.T) {
 	server := s3test.Start(t)
+	g := startGate(t, server)
 	bucket := bucketOf(server)
+	bucket.Endpoint = g.URL
 	r := registrytest.Start(t, samplePolicy(), registrytest.Options{S3: bucket})
 	c := client{t: t, addr: r.Addr, value: writerValue}
+	ready := client{t: t, addr: r.AdminAddr}
 	small := c.pushBlob(name, blobtest.Content(1, 1000))
+	large := blobtest.Content(2, 100_000)
+	largePath := "/v2/" + name + "/blobs/" + string(c.pushBlob(name, large))
 	_, manifest := c.pushImage(name, "v1", "layer")
-	server.Stop()
-	content := blobtest.Content(2, 100_000)
-	location := c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
-	if got := c.do("PUT", location+"?digest="+string(ref.SHA256.FromBytes(content)), content); got.StatusCode < 500 {
-		t.Errorf("a push without the bucket got %d; %s", got.StatusCode, got.body)
-	} else if bytes.Contains(got.body, []byte(server.Endpoint)) || bytes.Contains(got.body, []byte(server.AccessKey)) {
-		t.Errorf("the answer tells of the storage: %s", got.body)
+	ready.do("GET", "/readyz", nil).want(t, http.StatusOK)
+
+	g.shut.Store(true)
+	content := blobtest.Content(3, 9<<20)
+	digest := string(ref.SHA256.FromBytes(content))
+	begin := func() string {
+		return c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
 	}
+	location := begin()
+	for _, a := range c.doTogether(
+		asked{"PATCH", location, content[:4<<20]},
+		asked{"PUT", begin() + "?digest=" + digest, content},
+		asked{"POST", "/v2/" + name + "/blobs/uploads/?digest=" + digest, content},
+		asked{"GET", largePath, nil},
+		asked{"HEAD", largePath, nil},
+	) {
+		a.wantUnavailable(t)
+	}
+	if a := ready.do("GET", "/readyz", nil).want(t, http.StatusServiceUnavailable); string(a.body) != "the bucket does not answer\n" {
+		t.Errorf("readyz says %q", a.body)
+	}
+	// What is in the catalog is served.
 	c.do("GET", "/v2/"+name+"/blobs/"+string(small), nil).want(t, http.StatusOK)
 	c.do("GET", "/v2/"+name+"/manifests/"+string(manifest), nil).want(t, http.StatusOK)
+
+	g.shut.Store(false)
+	ready.do("GET", "/readyz", nil).want(t, http.StatusOK)
+	if got := c.do("GET", largePath, nil).want(t, http.StatusOK); !bytes.Equal(got.body, large) {
+		t.Error("the blob came back changed")
+	}
+	// The upload goes on where it was.
+	c.do("GET", location, nil).want(t, http.StatusNoContent).wantHeader(t, "Range", "0-0")
+	location = c.do("PATCH", location, content[:4<<20]).want(t, http.StatusAccepted).Header.Get("Location")
+	c.do("PUT", location+"?digest="+digest, content[4<<20:]).want(t, http.StatusCreated)
 }
 
 func TestAPushBringsBackWhatTheBucketLost(t *testing.T) {

@@ -33,6 +33,8 @@ type storage struct {
 	blobs blob.Store
 	// lost is closed when others have taken the catalog over; it may be nil.
 	lost <-chan struct{}
+	// reach reports whether the place of the blobs answers.
+	reach func(context.Context) error
 	// chunkSize is what uploads are best sent in; zero if that does not matter.
 	chunkSize int64
 }
@@ -87,11 +89,11 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	s.catalog, s.lost = store, store.Lost()
 	if bucket == nil {
 		s.data.StartEpoch(store.Epoch())
-		s.blobs = s.data
+		s.blobs, s.reach = s.data, func(context.Context) error { return nil }
 		return nil
 	}
 	bucket.StartEpoch(store.Epoch())
-	s.blobs, s.chunkSize = bucket, bucket.ChunkSize()
+	s.blobs, s.reach, s.chunkSize = bucket, bucket.Ping, bucket.ChunkSize()
 	return nil
 }
 

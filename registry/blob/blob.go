@@ -20,6 +20,9 @@ const InlineLimit = 32 << 10
 var (
 	// ErrNotFound is returned for a key without an object.
 	ErrNotFound = errors.New("object not found")
+	// ErrUnavailable is returned when the store does not answer, or has too much to
+	// do; the same request may succeed later.
+	ErrUnavailable = errors.New("the blob store is not available")
 	// ErrNoSpace is returned when the store has no room left.
 	ErrNoSpace = errors.New("no space left in the blob store")
 )

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"time"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
@@ -25,6 +26,10 @@ var (
 	// was announced for it.
 	ErrDigestMismatch = errors.New("content does not have the announced digest")
 )
+
+// cleanupTimeout bounds how long a request that failed waits for what it made to be
+// removed: the storage may be what failed.
+const cleanupTimeout = 5 * time.Second
 
 // Progress is how far the writing of one blob is. It is plain data: another
 // process continues from it. The zero value, or one with an Algorithm alone, is
@@ -120,6 +125,8 @@ func (w Writer) spill(ctx context.Context, from Progress, h hash.Hash, inline []
 	if to.Offset > 0 {
 		return to, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
+	defer cancel()
 	if deleteErr := w.Store.Delete(ctx, p.Key); deleteErr != nil {
 		err = errors.Join(err, deleteErr)
 	}

@@ -31,6 +31,12 @@ var (
 	ErrUploadUnknown = errors.New("upload unknown")
 	// ErrUploadConflict says that the upload has moved on since it was read.
 	ErrUploadConflict = errors.New("upload was continued elsewhere")
+	// ErrUnavailable says that the database does not answer, or has too much to do.
+	// Nothing is changed; the same operation may succeed later.
+	ErrUnavailable = errors.New("the catalog is not available")
+	// ErrOutcomeUnknown says that the database went away while a change was being
+	// committed: it is stored whole, or not at all.
+	ErrOutcomeUnknown = errors.New("the connection to the database was lost while a change was being committed, and the change may be stored or not")
 	// ErrNoSpace says that the database has no room left.
 	ErrNoSpace = errors.New("no space left in the catalog")
 )
@@ -157,6 +163,10 @@ type Uploads interface {
 	// nothing is changed, if the digest's object is not (any more) the lost one.
 	// ErrUploadUnknown says that the delay is over.
 	ReplaceObject(ctx context.Context, digest ref.Digest, lost, key string) (done bool, err error)
+	// SweepLater has the objects of the store's epoch looked through once it has
+	// ended, even if it ends in order: one that the catalog does not know may have
+	// been left behind.
+	SweepLater()
 	// CancelUpload removes the upload and returns the key of its object.
 	CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (discard string, err error)
 }
@@ -239,6 +249,6 @@ type Store interface {
 	Swept(ctx context.Context, epoch uint64) error
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
-	// Close ends the epoch cleanly.
+	// Close ends the epoch cleanly, unless SweepLater was called.
 	Close() error
 }

@@ -30,6 +30,7 @@ const (
 	TooManyRequests     Code = "TOOMANYREQUESTS"
 	RangeInvalid        Code = "RANGE_INVALID"
 	PaginationInvalid   Code = "PAGINATION_NUMBER_INVALID"
+	Unavailable         Code = "UNAVAILABLE"
 	Unknown             Code = "UNKNOWN"
 )
 

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,6 +221,83 @@ func loseObjects(t *testing.T, dir string) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// broken is a catalog that fails to store, with one error.
+type broken struct {
+	catalog.Store
+	err   error
+	swept *atomic.Bool
+}
+
+func (b broken) PutBlob(context.Context, ref.Name, catalog.Blob) (string, error) { return "", b.err }
+func (b broken) FinishUpload(context.Context, string, catalog.Progress, catalog.Blob) (string, error) {
+	return "", b.err
+}
+func (b broken) SaveUpload(context.Context, string, catalog.Progress, catalog.Progress) error {
+	return b.err
+}
+func (b broken) SweepLater() { b.swept.Store(true) }
+
+func TestAnObjectStaysUnlessItIsKnownNotToBeStored(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 100_000)
+	digest := string(ref.SHA256.FromBytes(content))
+	uploads := "/v2/" + failureName + "/blobs/uploads/"
+	for _, test := range []struct {
+		err  error
+		kept int
+	}{
+		{catalog.ErrUnavailable, 0},
+		{catalog.ErrOutcomeUnknown, 1},
+		{errors.New("something else"), 1},
+	} {
+		for _, method := range []string{"POST", "PATCH", "PUT"} {
+			dir := t.TempDir()
+			h, c := newHandler(t, dir)
+			path := uploads
+			if method != "POST" {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, request("POST", uploads, nil))
+				path = w.Header().Get("Location")
+			}
+			if method != "PATCH" {
+				path += "?digest=" + digest
+			}
+			b := broken{Store: c.Store, err: fmt.Errorf("store it: %w", test.err), swept: &atomic.Bool{}}
+			h.Catalog = b
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, request(method, path, content))
+			if found := objectsIn(t, dir); len(found) != test.kept {
+				t.Errorf("%v at %s: %d objects are left, want %d", test.err, method, len(found), test.kept)
+			}
+			if got := b.swept.Load(); got != (test.kept > 0) {
+				t.Errorf("%v at %s: to be swept later: %v", test.err, method, got)
+			}
+		}
+	}
+}
+
+// away is a blob store that takes bytes and does not answer.
+type away struct{ blob.Store }
+
+func (away) Append(_ context.Context, p blob.Partial, _ io.Reader) (blob.Partial, error) {
+	return p, blob.ErrUnavailable
+}
+func (away) Delete(context.Context, string) error { return blob.ErrUnavailable }
+
+func TestWhatAStoreThatIsAwayMayKeepIsSwept(t *testing.T) {
+	h, c := newHandler(t, t.TempDir())
+	b := broken{Store: c.Store, swept: &atomic.Bool{}}
+	h = oci.New(oci.Options{
+		Policy: h.Policy, Access: h.Access, Catalog: b, Blobs: away{h.Blobs},
+		Room: h.Room, Log: testr.New(t), Loopback: true,
+	})
+	content := bytes.Repeat([]byte("x"), 100_000)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("POST", "/v2/"+failureName+"/blobs/uploads/?digest="+string(ref.SHA256.FromBytes(content)), content))
+	if w.Code != http.StatusServiceUnavailable || !b.swept.Load() {
+		t.Errorf("status %d, to be swept later: %v", w.Code, b.swept.Load())
 	}
 }
 

@@ -292,6 +292,9 @@ func (h *Handler) version(x *exchange) error {
 // the client sees only that it happened.
 func (h *Handler) refuse(x *exchange, err error) {
 	answer := answerFor(err)
+	if answer != nil && answer.Code == errcode.Unavailable {
+		h.Log.Error(err, "Request cannot be served", "method", x.r.Method, "path", x.r.URL.Path, "request", recordOf(x.r.Context()).RequestID)
+	}
 	if answer == nil {
 		if errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
 			answer = errcode.New(statusClientClosed, errcode.Unknown, "the client went away")
@@ -348,6 +351,10 @@ func answerFor(err error) *errcode.Error {
 		return errcode.New(http.StatusNotFound, errcode.BlobUploadUnknown, "no such upload; it may have ended or expired: begin again")
 	case errors.Is(err, catalog.ErrUploadConflict):
 		return errcode.New(http.StatusConflict, errcode.BlobUploadInvalid, "another request is writing to this upload")
+	case errors.Is(err, catalog.ErrUnavailable), errors.Is(err, catalog.ErrOutcomeUnknown):
+		return unavailable("the registry's database does not answer at the moment; try again in a while")
+	case errors.Is(err, blob.ErrUnavailable):
+		return unavailable("the registry's storage does not answer at the moment; try again in a while")
 	case errors.Is(err, catalog.ErrNoSpace), errors.Is(err, blob.ErrNoSpace):
 		return errcode.New(http.StatusInsufficientStorage, errcode.Unknown, "the registry's storage is full; ask its administrator for more room")
 	case errors.Is(err, blob.ErrTooLarge):
@@ -356,6 +363,15 @@ func answerFor(err error) *errcode.Error {
 		return errcode.New(http.StatusBadRequest, errcode.DigestInvalid, "the content does not have the digest that was announced")
 	}
 	return nil
+}
+
+// retryAfter is how many seconds later a client is asked to come back.
+const retryAfter = "5"
+
+func unavailable(message string) *errcode.Error {
+	answer := errcode.New(http.StatusServiceUnavailable, errcode.Unavailable, message)
+	answer.Header = http.Header{"Retry-After": {retryAfter}}
+	return answer
 }
 
 func missingAnswer(missing *catalog.MissingError) *errcode.Error {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/blob"
@@ -19,6 +20,10 @@ import (
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
 )
+
+// discardTimeout bounds how long a client waits for the removal of what it does not
+// need.
+const discardTimeout = 10 * time.Second
 
 // mountCandidates bounds how many names an anonymous mount looks at.
 const mountCandidates = 64
@@ -136,8 +141,12 @@ func (h *Handler) receive(ctx context.Context, x *exchange, from blob.Progress) 
 	}
 	body := &requestBody{Reader: x.r.Body}
 	progress, err := h.writer.Append(ctx, from, body, limit)
-	if errors.Is(err, blob.ErrOverLimit) {
+	switch {
+	case errors.Is(err, blob.ErrOverLimit):
 		return progress, layerTooLarge(-1, limit)
+	case errors.Is(err, blob.ErrUnavailable):
+		// The store may keep what it could not be told to remove.
+		h.Catalog.SweepLater()
 	}
 	if err != nil {
 		return progress, body.explain(err)
@@ -157,10 +166,7 @@ func uploadError(err error) error {
 // recorded ends a request whose blob was brought to the catalog.
 func (h *Handler) recorded(ctx context.Context, x *exchange, created, unneeded string, err error) error {
 	if err != nil {
-		// Only a refusal says that the catalog does not have the object.
-		if answerFor(err) != nil {
-			h.discard(ctx, created)
-		}
+		h.discardRefused(ctx, created, err)
 		return err
 	}
 	if unneeded != "" {
@@ -195,13 +201,28 @@ func (b *requestBody) explain(err error) error {
 }
 
 // discard removes an object that nobody needs. What fails here is tried again by
-// upkeep if the catalog had queued it.
+// upkeep if the catalog had queued it, and else by a sweep.
 func (h *Handler) discard(ctx context.Context, key string) {
 	if key == "" {
 		return
 	}
-	if err := h.Blobs.Delete(context.WithoutCancel(ctx), key); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
+	defer cancel()
+	if err := h.Blobs.Delete(ctx, key); err != nil {
 		h.Log.Info("Could not remove an object that is not needed", "key", key, "reason", err.Error())
+		h.Catalog.SweepLater()
+	}
+}
+
+// discardRefused removes an object that the catalog did not take. Only a refusal says
+// that it does not have it; of others, a sweep finds out.
+func (h *Handler) discardRefused(ctx context.Context, key string, err error) {
+	switch {
+	case key == "":
+	case answerFor(err) == nil, errors.Is(err, catalog.ErrOutcomeUnknown):
+		h.Catalog.SweepLater()
+	default:
+		h.discard(ctx, key)
 	}
 }
 
@@ -280,9 +301,8 @@ func (h *Handler) uploadChunk(x *exchange) error {
 			err = h.Catalog.SaveUpload(ctx, upload.ID, upload.Progress, catalog.Progress(progress))
 		}
 		if err != nil {
-			// Only a refusal says that the catalog does not have the object.
-			if upload.Key == "" && answerFor(err) != nil {
-				h.discard(ctx, progress.Key)
+			if upload.Key == "" {
+				h.discardRefused(ctx, progress.Key, err)
 			}
 			return err
 		}

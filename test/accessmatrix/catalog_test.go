@@ -87,6 +87,8 @@ func (f *fullCatalog) ReplaceObject(context.Context, ref.Digest, string, string)
 	return false, nil
 }
 
+func (f *fullCatalog) SweepLater() { f.note("SweepLater", "") }
+
 func (f *fullCatalog) CancelUpload(_ context.Context, _ string, name ref.Name, _ string) (string, error) {
 	f.note("CancelUpload", name)
 	return "", nil

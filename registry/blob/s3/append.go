@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -23,6 +24,10 @@ const writerKey = "writer"
 // copyBufferSize is how much of a reader is taken at a time when it cannot write
 // itself.
 const copyBufferSize = 256 << 10
+
+// takeBackTimeout bounds how long a failed Append tries to remove what it made: the
+// storage may be what failed.
+const takeBackTimeout = 5 * time.Second
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}
 
@@ -289,7 +294,8 @@ func (w *sink) flush() error {
 // takeBack removes what a failed Append left. What fails here goes with the
 // object, or with its epoch.
 func (w *sink) takeBack() {
-	ctx := context.WithoutCancel(w.ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), takeBackTimeout)
+	defer cancel()
 	if w.state.Tail != "" {
 		_ = w.s.deleteObject(ctx, w.s.tailName(w.from.Key, w.state.Tail))
 	}

@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/packages-operator/packages-operator/registry/blob"
 )
@@ -29,13 +32,13 @@ func objectError(action, key string, err error) error {
 }
 
 // explain turns an error of the SDK into a cause: blob.ErrNotFound,
-// blob.ErrNoSpace, the context's, or a sentence.
+// blob.ErrNoSpace, blob.ErrUnavailable, the context's, or a sentence.
 func explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return context.Canceled
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the storage did not answer in time: %w", context.DeadlineExceeded)
+		return fmt.Errorf("%w: it did not answer in time: %w", blob.ErrUnavailable, context.DeadlineExceeded)
 	}
 	code, message, status := answer(err)
 	switch code {
@@ -53,13 +56,37 @@ func explain(err error) error {
 	case status == http.StatusInsufficientStorage:
 		return fmt.Errorf("%w: the storage answered 507", blob.ErrNoSpace)
 	}
+	if busy(code, status) {
+		return fmt.Errorf("%w: it answered %d %s %s", blob.ErrUnavailable, status, code, message)
+	}
 	if code != "" {
 		return fmt.Errorf("the storage says %s: %s", code, message)
 	}
 	if status != 0 {
 		return fmt.Errorf("the storage answered %d", status)
 	}
+	if unreachable(err) {
+		return fmt.Errorf("%w: %w", blob.ErrUnavailable, rootCause(err))
+	}
 	return rootCause(err)
+}
+
+// busy reports whether the storage answered that it cannot answer.
+func busy(code string, status int) bool {
+	switch code {
+	case "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "TooManyRequests", "Throttling", "RequestLimitExceeded":
+		return true
+	}
+	return status >= http.StatusInternalServerError && status != http.StatusNotImplemented || status == http.StatusTooManyRequests
+}
+
+// unreachable reports whether a connection could not be made, or broke.
+func unreachable(err error) bool {
+	var (
+		sending *smithyhttp.RequestSendError
+		network net.Error
+	)
+	return errors.As(err, &sending) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // answer is what the storage answered, or nothing if it did not.

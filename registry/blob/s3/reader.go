@@ -161,7 +161,7 @@ func (r *reader) read(p []byte) (int, error) {
 	late := time.AfterFunc(r.s.stall, r.cancel)
 	n, err := r.body.Read(p)
 	if !late.Stop() && err != nil {
-		err = fmt.Errorf("nothing arrived for %s", r.s.stall)
+		err = fmt.Errorf("%w: nothing arrived for %s", blob.ErrUnavailable, r.s.stall)
 	}
 	if errors.Is(err, io.EOF) {
 		if r.drop(); n == 0 {
@@ -178,7 +178,7 @@ func (r *reader) request() error {
 		Bucket: &r.s.bucket, Key: r.s.objectName(r.key), Range: aws.String(fmt.Sprintf("bytes=%d-%d", r.offset, r.size-1)),
 	})
 	if !late.Stop() && err != nil {
-		err = fmt.Errorf("the storage did not answer for %s", r.s.timeout)
+		err = fmt.Errorf("%w: it did not answer for %s", blob.ErrUnavailable, r.s.timeout)
 	}
 	if err != nil {
 		cancel()

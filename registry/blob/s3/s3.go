@@ -262,6 +262,17 @@ func newHTTPClient() *awshttp.BuildableClient {
 		})
 }
 
+// Ping reports whether the storage answers, and has the bucket.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	_, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.bucket, Key: aws.String(s.prefix + markerName)})
+	if err != nil {
+		return fmt.Errorf("look at the marker: %w", explain(err))
+	}
+	return nil
+}
+
 // Close ends nothing: it is there because stores are closed.
 func (s *Store) Close() error { return nil }
 

@@ -291,4 +291,9 @@ func testEpochs(t *testing.T, open Open) {
 		t.Fatalf("epoch %d follows %d", fifth.Epoch(), fourth.Epoch())
 	}
 	fifth.wantBlob(app, inline("small"))
+	fifth.must(fifth.Swept(t.Context(), third.Epoch()))
+	// One that may have left something is swept, though it ended in order.
+	fifth.SweepLater()
+	fifth.must(fifth.Close())
+	start(fifth.Epoch())
 }

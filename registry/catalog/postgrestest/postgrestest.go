@@ -151,6 +151,29 @@ func (s *Server) Kill() {
 	s.process = nil
 }
 
+// Demote ends the server and starts it again as a standby, which cannot be written;
+// Promote makes it one to be written again.
+func (s *Server) Demote() {
+	s.t.Helper()
+	s.Kill()
+	signal := filepath.Join(s.data(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if who := credential(s.t); who != nil {
+		if err := os.Chown(signal, int(who.Uid), int(who.Gid)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.Run()
+}
+
+// Promote returns once the server can be written.
+func (s *Server) Promote() {
+	s.t.Helper()
+	s.Execute("SELECT pg_promote()")
+}
+
 // Schema makes an empty schema and returns a URL that selects it.
 func (s *Server) Schema() string {
 	s.t.Helper()

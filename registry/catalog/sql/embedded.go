@@ -152,12 +152,15 @@ func (e *embedded) read(ctx context.Context, f func(tx) error) error {
 
 // close implements database. Operations that wait get an error; reads that are
 // under way are waited for.
-func (e *embedded) close(epoch uint64) error {
+func (e *embedded) close(epoch uint64, clean bool) error {
 	close(e.closing)
 	<-e.served
-	last := newOperation(true, func(t tx) error { return endEpoch(t, epoch) })
-	e.commit([]*operation{last})
-	errs := []error{last.err}
+	var errs []error
+	if clean {
+		last := newOperation(true, func(t tx) error { return endEpoch(t, epoch) })
+		e.commit([]*operation{last})
+		errs = append(errs, last.err)
+	}
 	for range cap(e.readers) {
 		errs = append(errs, (<-e.readers).close())
 	}

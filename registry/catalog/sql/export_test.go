@@ -12,10 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var (
-	ErrLost    = errLost
-	ErrOutcome = errOutcome
-)
+var ErrLost = errLost
 
 // ServerOptions are what tests change of a store on a server.
 type ServerOptions struct {

@@ -213,7 +213,7 @@ func (s *server) hangUp() error {
 func (s *server) lost() <-chan struct{} { return s.lostEpoch }
 
 // close implements database. Operations that have begun are completed.
-func (s *server) close(epoch uint64) error {
+func (s *server) close(epoch uint64, clean bool) error {
 	var err error
 	if epoch != 0 {
 		// With all slots in hand nobody else writes.
@@ -226,7 +226,10 @@ func (s *server) close(epoch uint64) error {
 		s.kept.Wait()
 		select {
 		case <-s.lostEpoch:
+			clean = false
 		default:
+		}
+		if clean {
 			_, err = s.transact(context.Background(), slots[0], true, func(t tx) error { return endEpoch(t, epoch) })
 		}
 	}
@@ -236,7 +239,7 @@ func (s *server) close(epoch uint64) error {
 // read implements database. A connection that turns out to be broken before it
 // brought a row is replaced.
 func (s *server) read(ctx context.Context, f func(tx) error) error {
-	return s.retry(ctx, func() (bool, error) {
+	return available(s.retry(ctx, func() (bool, error) {
 		select {
 		case <-s.closing:
 			return false, errClosed
@@ -250,7 +253,7 @@ func (s *server) read(ctx context.Context, f func(tx) error) error {
 		t := &session{ctx: context.WithoutCancel(ctx), conn: c.Conn()}
 		err = f(t)
 		return !t.brought && transient(err), err
-	})
+	}))
 }
 
 func (s *server) acquireError(ctx context.Context, err error) error {
@@ -303,6 +306,23 @@ func transient(err error) bool {
 		return true
 	}
 	return strings.HasPrefix(failure.Code, "08")
+}
+
+// available says of an error that comes from a server which is away, or is too busy,
+// that it is that.
+func available(err error) error {
+	if err == nil || errors.Is(err, catalog.ErrUnavailable) || errors.Is(err, catalog.ErrOutcomeUnknown) {
+		return err
+	}
+	failure, answered := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case transient(err) || errors.Is(err, errConnection) || errors.Is(err, errLost):
+	case answered && (failure.Code == "55P03" || failure.Code == "57014" || failure.Code == "53200"):
+		// It took too long, or memory is short.
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", catalog.ErrUnavailable, err)
 }
 
 // errConnection marks errors of the connection, not of the server behind it.

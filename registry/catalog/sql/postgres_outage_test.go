@@ -134,13 +134,16 @@ func TestAnOutcomeThatCannotBeFoundOutIsNoRefusal(t *testing.T) {
 	from, b := startUpload(t, s, "u1")
 	c.after.Store(1)
 	_, err := s.FinishUpload(t.Context(), "u1", from, b)
-	if !errors.Is(err, sql.ErrOutcome) {
+	if !errors.Is(err, catalog.ErrOutcomeUnknown) {
 		t.Fatalf("error is %v, want that the outcome is not known", err)
 	}
 	if strings.Contains(err.Error(), postgrestest.Password) {
 		t.Errorf("the password is told: %v", err)
 	}
 	server.Run()
+	if errors.Is(err, catalog.ErrUnavailable) {
+		t.Errorf("the error says that nothing is stored: %v", err)
+	}
 	// It had been stored, and the store goes on.
 	if _, err := s.Blob(t.Context(), crashName, b.Digest); err != nil {
 		t.Fatal(err)
@@ -242,4 +245,52 @@ func push(ctx context.Context, s *sql.Store, tag string) error {
 		return err
 	}
 	return s.PutManifest(ctx, crashName, m, []ref.Tag{ref.Tag(tag), "latest"})
+}
+
+func TestAServerThatIsAwayIsSaidAndComesBack(t *testing.T) {
+	server := postgrestest.Start(t)
+	s := mustOpenUnclosed(t, onServer(server.Schema(), crashOptions()))
+	if err := push(t.Context(), s, "before"); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	b, m := crashImage("away")
+	var tried sync.WaitGroup
+	for what, operation := range map[string]func() error{
+		"a read":  func() error { _, err := s.ResolveTag(t.Context(), crashName, "before"); return err },
+		"a write": func() error { return s.PutManifest(t.Context(), crashName, m, nil) },
+		"a blob":  func() error { _, err := s.PutBlob(t.Context(), crashName, b); return err },
+		"a ping":  func() error { return s.Ping(t.Context()) },
+	} {
+		tried.Go(func() {
+			if err := operation(); !errors.Is(err, catalog.ErrUnavailable) || errors.Is(err, catalog.ErrOutcomeUnknown) {
+				t.Errorf("%s: error is %v, want %v", what, err, catalog.ErrUnavailable)
+			}
+		})
+	}
+	tried.Wait()
+	server.Run()
+	if err := push(t.Context(), s, "after"); err != nil {
+		t.Fatal(err)
+	}
+	checkPushes(t, s, []string{"before", "after"})
+}
+
+// A failover, as a registry sees it: the server ends, what answers in its place is a
+// standby, and some time later that is the one to write to.
+func TestAStandbyIsNotUsedUntilItIsPromoted(t *testing.T) {
+	server := postgrestest.Start(t)
+	s := mustOpenUnclosed(t, onServer(server.Schema(), crashOptions()))
+	if err := push(t.Context(), s, "before"); err != nil {
+		t.Fatal(err)
+	}
+	server.Demote()
+	if err := push(t.Context(), s, "standby"); !errors.Is(err, catalog.ErrUnavailable) {
+		t.Errorf("error is %v, want %v", err, catalog.ErrUnavailable)
+	}
+	server.Promote()
+	if err := push(t.Context(), s, "after"); err != nil {
+		t.Fatal(err)
+	}
+	checkPushes(t, s, []string{"before", "after"})
 }

@@ -11,12 +11,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/packages-operator/packages-operator/registry/catalog"
 )
 
-var (
-	errLost    = errors.New("this process was out of the database's sight for too long, and others have taken over; start it anew")
-	errOutcome = errors.New("the connection to the database was lost while a change was being committed, and the change may be stored or not")
-)
+var errLost = errors.New("this process was out of the database's sight for too long, and others have taken over; start it anew")
 
 const defaultOutcomeTimeout = 20 * time.Second
 
@@ -35,7 +34,7 @@ func (s *server) write(ctx context.Context, durable bool, f func(tx) error) erro
 	select {
 	case own := <-s.slots:
 		defer func() { s.slots <- own }()
-		return s.retry(ctx, func() (bool, error) { return s.transact(ctx, own, durable, f) })
+		return available(s.retry(ctx, func() (bool, error) { return s.transact(ctx, own, durable, f) }))
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
@@ -53,7 +52,7 @@ func (s *server) transact(ctx context.Context, own *slot, durable bool, f func(t
 	committed, outcomeErr := s.outcome(own)
 	switch {
 	case outcomeErr != nil:
-		return false, fmt.Errorf("%w: %w, then: %w", errOutcome, err, outcomeErr)
+		return false, fmt.Errorf("%w: %w, then: %w", catalog.ErrOutcomeUnknown, err, outcomeErr)
 	case committed:
 		return false, nil
 	}

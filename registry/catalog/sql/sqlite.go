@@ -135,6 +135,8 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", catalog.ErrNoSpace, err)
 	}
 	switch failure.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return fmt.Errorf("%w: another program locks the database: %w", catalog.ErrUnavailable, err)
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("the file is not a database: %w", err)
 	case sqlite3.SQLITE_CORRUPT:

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,7 +28,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/catalog"
 )
 
-var errClosed = errors.New("the catalog is closed")
+var errClosed = fmt.Errorf("%w: it is closed", catalog.ErrUnavailable)
 
 // DefaultCacheSize is the CacheSize of Options that say nothing about it.
 const DefaultCacheSize = 16 << 20
@@ -85,8 +86,9 @@ type database interface {
 	unclean(ctx context.Context, own uint64) ([]uint64, error)
 	// lost is closed when the epoch was taken away.
 	lost() <-chan struct{}
-	// close ends the epoch, unless it is 0, and all connections.
-	close(epoch uint64) error
+	// close ends all connections, and the epoch unless that is 0; one that is not
+	// clean stays to be swept.
+	close(epoch uint64, clean bool) error
 }
 
 // Store is a catalog.Store.
@@ -95,6 +97,7 @@ type Store struct {
 	database database
 	epoch    uint64
 	cache    *cache
+	unclean  atomic.Bool
 	closed   sync.Once
 }
 
@@ -153,10 +156,13 @@ func open(ctx context.Context, options Options) (*Store, error) {
 		if e, isFile := s.database.(*embedded); isFile {
 			return nil, errors.Join(err, e.hangUp())
 		}
-		return nil, errors.Join(err, s.database.close(0))
+		return nil, errors.Join(err, s.database.close(0, false))
 	}
 	return s, nil
 }
+
+// SweepLater implements catalog.Uploads.
+func (s *Store) SweepLater() { s.unclean.Store(true) }
 
 func (s *Store) read(ctx context.Context, f func(tx) error) error { return s.database.read(ctx, f) }
 
@@ -198,7 +204,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	var err error
 	s.closed.Do(func() {
-		if err = s.database.close(s.epoch); err != nil {
+		if err = s.database.close(s.epoch, !s.unclean.Load()); err != nil {
 			err = fmt.Errorf("close the catalog %s: %w", s.options.place(), err)
 		}
 	})

@@ -265,3 +265,35 @@ func TestFullDatabase(t *testing.T) {
 		t.Fatalf("there is room again, but: %v", err)
 	}
 }
+
+func TestADatabaseThatAnotherProgramLocksIsUnavailable(t *testing.T) {
+	s := unserved(t)
+	put := func() error {
+		o := newOperation(true, func(t tx) error {
+			_, err := s.putBlob(t, "octocat/octo-app/app", catalog.Blob{Digest: ref.SHA256.FromBytes(nil), Content: []byte{}})
+			return err
+		})
+		fileOf(s).commit([]*operation{o})
+		return o.err
+	}
+	if err := fileOf(s).writer.script("PRAGMA busy_timeout = 10"); err != nil {
+		t.Fatal(err)
+	}
+	backup, err := dialWriter(fileOf(s).path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = backup.close() }()
+	if err := backup.script(sqlBegin); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); !errors.Is(err, catalog.ErrUnavailable) {
+		t.Errorf("error is %v, want %v", err, catalog.ErrUnavailable)
+	}
+	if err := backup.script(sqlRollback); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
+	}
+}
