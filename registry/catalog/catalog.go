@@ -222,8 +222,10 @@ type Upkeep interface {
 	// Unreferenced returns those keys that neither a blob, an upload nor a
 	// queued deletion has.
 	Unreferenced(ctx context.Context, keys []string) ([]string, error)
-	// Purge removes all content of OWNER/REPOSITORY and remembers the id, so
-	// that a second call with it does nothing.
+	// Purge removes all content that OWNER/REPOSITORY has when an id is seen first:
+	// nobody sees it from then on, and what is pushed later stays. The rest is done
+	// in small steps, between which others write. After an error, or a crash, it goes
+	// on with the next call; once it is done, a call with the id does nothing.
 	Purge(ctx context.Context, id, repository string) error
 	// Purged reports those of ids that Purge has done.
 	Purged(ctx context.Context, ids []string) ([]string, error)

@@ -203,12 +203,12 @@ func (s *Store) Mount(ctx context.Context, name ref.Name, digest ref.Digest, fro
 	})
 }
 
-// Links implements catalog.Blobs.
+// Links implements catalog.Blobs. What a purge has hidden comes before '0'.
 func (s *Store) Links(ctx context.Context, digest ref.Digest, limit int) ([]ref.Name, error) {
 	var names []ref.Name
 	err := s.read(ctx, func(t tx) error {
 		return t.query(`SELECT n.name FROM blobs b, links l, names n
-			WHERE b.digest = ? AND l.blob_id = b.id AND n.id = l.name_id LIMIT ?`, func(r row) error {
+			WHERE b.digest = ? AND l.blob_id = b.id AND n.id = l.name_id AND n.name >= '0' LIMIT ?`, func(r row) error {
 			names = append(names, ref.Name(r.text(0)))
 			return nil
 		}, digest, notNegative(limit))
