@@ -76,7 +76,7 @@ func AwaitLock(t *testing.T, s *Store) {
 // Alternate returns a store that runs every operation on another one of two
 // stores on the same database.
 func Alternate(a, b *Store) *Store {
-	return &Store{options: a.options, epoch: a.epoch, cache: a.cache, database: &alternating{database: a.database, second: b.database}}
+	return &Store{options: a.options, epoch: a.epoch, cache: a.cache, contents: a.contents, database: &alternating{database: a.database, second: b.database}}
 }
 
 type alternating struct {

@@ -190,11 +190,13 @@ func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) 
 	if found {
 		return m, nil
 	}
-	m.Digest = digest
+	m = catalog.Manifest{Digest: digest, Content: s.contents.get(digest)}
+	query := sqlManifest
+	if m.Content != nil {
+		query = sqlManifestWithoutContent
+	}
 	err := s.read(ctx, func(t tx) error {
-		found, err := t.first(`SELECT m.media_type, m.artifact_type, m.annotations, m.subject, m.blobs, m.manifests, m.content
-			FROM names n, manifests m
-			WHERE n.name = ? AND m.name_id = n.id AND m.digest = ?`, name, digest)
+		found, err := t.first(query, name, digest)
 		if err != nil {
 			return err
 		}
@@ -207,7 +209,10 @@ func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) 
 		}
 		m.Subject = ref.Digest(found.text(3))
 		m.Blobs, m.Manifests = splitDigests(found.text(4)), splitDigests(found.text(5))
-		m.Content = found.bytes(6)
+		if m.Content == nil {
+			m.Content = found.bytes(6)
+			s.contents.keep(digest, m.Content)
+		}
 		return nil
 	})
 	if err != nil {
@@ -216,6 +221,15 @@ func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) 
 	s.cache.keepManifest(generation, name, m)
 	return m, nil
 }
+
+const (
+	sqlManifest = `SELECT m.media_type, m.artifact_type, m.annotations, m.subject, m.blobs, m.manifests, m.content
+		FROM names n, manifests m
+		WHERE n.name = ? AND m.name_id = n.id AND m.digest = ?`
+	sqlManifestWithoutContent = `SELECT m.media_type, m.artifact_type, m.annotations, m.subject, m.blobs, m.manifests
+		FROM names n, manifests m
+		WHERE n.name = ? AND m.name_id = n.id AND m.digest = ?`
+)
 
 // DeleteManifest implements catalog.Manifests.
 func (s *Store) DeleteManifest(ctx context.Context, name ref.Name, digest ref.Digest) error {

@@ -25,6 +25,8 @@ func TestStatementsUseIndexesOnAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
+	// Other tests have statements of their own.
+	numbered.Clear()
 	runEverything(t, s)
 
 	c, err := pgx.Connect(t.Context(), url)

@@ -56,9 +56,10 @@ type Options struct {
 	// the bytes of forgotten content are kept on.
 	GracePeriod time.Duration
 	DeleteDelay time.Duration
-	// CacheSize bounds the bytes of tags, manifests and small blobs of a file
-	// that are kept in memory; 0 means DefaultCacheSize, less than 0 keeps
-	// nothing. What PostgreSQL has others may change: it is never kept.
+	// CacheSize bounds the bytes that are kept in memory: of a file's tags,
+	// manifests and small blobs, and of the content of PostgreSQL's manifests, of
+	// which others may change all else. 0 means DefaultCacheSize, less than 0 keeps
+	// nothing.
 	CacheSize int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -96,7 +97,9 @@ type Store struct {
 	options  Options
 	database database
 	epoch    uint64
+	// cache keeps what a file has, contents what may be kept of a server.
 	cache    *cache
+	contents *contents
 	unclean  atomic.Bool
 	closed   sync.Once
 }
@@ -139,10 +142,12 @@ func open(ctx context.Context, options Options) (*Store, error) {
 	if options.CacheSize == 0 {
 		options.CacheSize = DefaultCacheSize
 	}
+	s := &Store{options: options, cache: newCache(-1), contents: newContents(-1)}
 	if options.URL != "" {
-		options.CacheSize = -1
+		s.contents = newContents(options.CacheSize)
+	} else {
+		s.cache = newCache(options.CacheSize)
 	}
-	s := &Store{options: options, cache: newCache(options.CacheSize)}
 	var err error
 	if options.URL != "" {
 		s.database, err = openServer(ctx, options)
