@@ -71,7 +71,7 @@ type Options struct {
 	// file in DataDir. It may hold a password, and is told nowhere.
 	DatabaseURL string
 	// Keys sign bearer tokens.
-	Keys *access.Keys
+	Keys access.KeySource
 	// Policy is published to by Source.
 	Policy *policy.Live
 	Source PolicySource

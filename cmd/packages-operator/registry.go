@@ -80,7 +80,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.namespace, "namespace", "", "in a cluster: the namespace of the instance")
 	f.StringVar(&flags.instance, "instance", "", "in a cluster: the name of the instance")
 	f.StringVar(&flags.instanceUID, "instance-uid", "", "in a cluster: the UID of the instance, which the data must belong to")
-	f.StringVar(&flags.keysDir, "keys-dir", "", "in a cluster: the directory with the keys that sign bearer tokens")
+	f.StringVar(&flags.keysDir, "keys-dir", "", "the directory with the keys that sign bearer tokens; changes take effect within seconds (default when alone: keys in the data directory, where the first is made)")
 	f.StringVar(&flags.dataDir, "data-dir", "", "the directory that holds all data; it is made if it is missing")
 	f.StringVar(&flags.databaseURL, "database-url-file", "", "alone: a file with the URL of the PostgreSQL database that keeps the catalog (default: $"+databaseVariable+", or else a file in the data directory)")
 	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
@@ -102,7 +102,10 @@ func (f *registryFlags) check() error {
 		return errors.New("--data-dir is required: the directory that holds all data")
 	}
 	inCluster := []struct{ flag, value string }{
-		{"--namespace", f.namespace}, {"--instance", f.instance}, {"--instance-uid", f.instanceUID}, {"--keys-dir", f.keysDir},
+		{"--namespace", f.namespace}, {"--instance", f.instance}, {"--instance-uid", f.instanceUID},
+	}
+	if f.standalone == "" && f.keysDir == "" {
+		inCluster = append(inCluster, struct{ flag, value string }{"--keys-dir", ""})
 	}
 	for _, required := range inCluster {
 		switch {
@@ -198,18 +201,40 @@ func runStandalone(ctx context.Context, f registryFlags, log logr.Logger) error 
 	if err != nil {
 		return err
 	}
-	keys, err := access.CreateKeys(filepath.Join(f.dataDir, "keys"), rand.Reader)
+	load, keysDir := access.LoadKeys, f.keysDir
+	if keysDir == "" {
+		keysDir = filepath.Join(f.dataDir, "keys")
+		load = func(dir string) (*access.Keys, error) { return access.CreateKeys(dir, rand.Reader) }
+	}
+	keys, err := load(keysDir)
 	if err != nil {
 		return err
 	}
 	return f.serve(ctx, log, registry.Options{
 		InstanceUID: live.Load().Policy().Instance.UID,
 		DatabaseURL: database,
-		Keys:        keys,
+		Keys:        followKeys(ctx, keysDir, keys, log),
 		Policy:      live,
 		Source:      source,
 		Loopback:    true,
 	})
+}
+
+// followKeys looks at the keys now and then, until ctx ends.
+func followKeys(ctx context.Context, dir string, loaded *access.Keys, log logr.Logger) *access.KeyDirectory {
+	directory := access.FollowKeys(dir, loaded, func(err error) {
+		if err != nil {
+			log.Error(err, "The keys are faulty; those before stay in force", "directory", dir)
+			return
+		}
+		log.Info("The keys in the directory are in force", "directory", dir)
+	})
+	ticker := time.NewTicker(access.KeysInterval)
+	go func() {
+		defer ticker.Stop()
+		_ = directory.Run(ctx, ticker.C) // it ends with ctx alone
+	}()
+	return directory
 }
 
 func runInCluster(ctx context.Context, f registryFlags, log logr.Logger) error {
@@ -244,7 +269,7 @@ func runInCluster(ctx context.Context, f registryFlags, log logr.Logger) error {
 	}
 	return f.serve(ctx, log, registry.Options{
 		InstanceUID: f.instanceUID,
-		Keys:        keys,
+		Keys:        followKeys(ctx, f.keysDir, keys, log),
 		Policy:      live,
 		Source:      source,
 	})

@@ -13,9 +13,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -52,6 +54,8 @@ type Keys struct {
 	byID     map[string]*key
 	signing  *key
 	verified verified
+	// fingerprint is equal for equal keys.
+	fingerprint [sha256.Size]byte
 }
 
 type key struct {
@@ -82,6 +86,12 @@ func NewKeys(secrets map[string][]byte) (*Keys, error) {
 		greatest = max(greatest, id)
 	}
 	keys.signing = keys.byID[greatest]
+	all := sha256.New()
+	for _, id := range slices.Sorted(maps.Keys(secrets)) {
+		// Neither a name nor a hash has a space.
+		all.Write(fmt.Appendf(nil, "%s %x ", id, sha256.Sum256(secrets[id])))
+	}
+	all.Sum(keys.fingerprint[:0])
 	return keys, nil
 }
 
@@ -118,6 +128,12 @@ func (k *key) sum(dst []byte, message string) []byte {
 // mounted Secret. Names that begin with a dot are not read. The error wraps
 // ErrNoKeys for a directory without keys, and fs.ErrNotExist for none.
 func LoadKeys(dir string) (*Keys, error) {
+	name := dir
+	// A mounted Secret is replaced as a whole by turning this link: behind it, all
+	// keys are of one time.
+	if data, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = data
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
@@ -135,7 +151,7 @@ func LoadKeys(dir string) (*Keys, error) {
 	}
 	keys, err := NewKeys(secrets)
 	if err != nil {
-		return nil, fmt.Errorf("keys in %s: %w", dir, err)
+		return nil, fmt.Errorf("keys in %s: %w", name, err)
 	}
 	return keys, nil
 }
