@@ -24,6 +24,8 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/blob/s3"
+	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/registrytest"
 )
@@ -53,6 +55,8 @@ type processOptions struct {
 	Adopt       bool
 	// DatabaseURL of a database in place of a file.
 	DatabaseURL string
+	// S3 is the endpoint of an s3test.Server that keeps the blobs.
+	S3 string
 	// Tmpfs, if not empty, puts a file system of that size over DataDir, seen by
 	// the process alone.
 	Tmpfs string
@@ -87,12 +91,16 @@ func runProcess(text string) error {
 	}
 	live := &policy.Live{}
 	live.Publish(snapshot)
+	var bucket *s3.Options
+	if o.S3 != "" {
+		bucket = bucketOf(&s3test.Server{Endpoint: o.S3, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey})
+	}
 	const freePort = "127.0.0.1:0"
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return registry.Run(ctx, registry.Options{
 		Listen: cmp.Or(o.Listen, freePort), AdminListen: cmp.Or(o.AdminListen, freePort),
-		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt, DatabaseURL: o.DatabaseURL,
+		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt, DatabaseURL: o.DatabaseURL, S3: bucket,
 		Keys: keys, Policy: live, Source: &registrytest.Source{},
 		Loopback: true, Version: "test", Log: logr.Discard(),
 		Ready: func(listen, admin net.Addr) { fmt.Println(listen, admin) },

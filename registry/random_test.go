@@ -6,11 +6,13 @@ package registry_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,6 +29,11 @@ type player struct {
 	name   string
 	others []string
 	pool   [][]byte
+	// address, if any, is where the next request goes. Behind it a registry may be
+	// killed, or another one may collect what no manifest uses.
+	address func() string
+	// repeated says that the last request was sent more than once.
+	repeated bool
 
 	blobs     map[ref.Digest][]byte
 	manifests map[ref.Digest]played
@@ -53,15 +60,56 @@ func pick[K ~string, V any](r *rand.Rand, m map[K]V) (K, bool) {
 
 // ask sends a request and fails unless the answer has one of the statuses.
 func (p *player) ask(method, path string, body []byte, statuses []int, headers ...header) (answer, error) {
-	a, err := p.c.send(method, "/v2/"+p.name+path, body, headers...)
+	a, err := p.send(method, path, body, headers...)
+	p.repeated = err != nil
+	if p.address != nil {
+		for tries := 0; err != nil && tries < 100; tries++ {
+			// Whether it happened is not known: what can be done once more, is.
+			if toUpload(method, path) {
+				return a, errUploadLost
+			}
+			if method == http.MethodDelete {
+				statuses = append(slices.Clone(statuses), http.StatusNotFound)
+			}
+			a, err = p.send(method, path, body, headers...)
+		}
+		if err == nil && a.StatusCode == http.StatusNotFound && toUpload(method, path) {
+			return a, errUploadLost
+		}
+	}
 	if err == nil && !slices.Contains(statuses, a.StatusCode) {
-		err = fmt.Errorf("%s %s%s: status %d, want %v: %s", method, p.name, path, a.StatusCode, statuses, a.body)
+		err = fmt.Errorf("%s %s%s: status %d, want %v: %.500s", method, p.name, path, a.StatusCode, statuses, a.body)
 	}
 	return a, err
 }
 
+// errUploadLost says that an upload has to be begun again.
+var errUploadLost = errors.New("the upload is lost")
+
+// toUpload reports whether a request sends bytes to an upload, or ends it.
+func toUpload(method, path string) bool {
+	return (method == http.MethodPatch || method == http.MethodPut || method == http.MethodDelete) && strings.HasPrefix(path, "/blobs/uploads/")
+}
+
+func (p *player) send(method, path string, body []byte, headers ...header) (answer, error) {
+	c := p.c
+	if p.address != nil {
+		c.addr = p.address()
+	}
+	return c.send(method, "/v2/"+p.name+path, body, headers...)
+}
+
 func (p *player) pushBlob() error {
 	content := p.pool[p.rand.IntN(len(p.pool))]
+	err := p.tryPushBlob(content, p.rand.IntN(8) == 0)
+	for tries := 0; errors.Is(err, errUploadLost) && tries < 100; tries++ {
+		// It may be stored after all, and then had better be.
+		err = p.tryPushBlob(content, false)
+	}
+	return err
+}
+
+func (p *player) tryPushBlob(content []byte, cancel bool) error {
 	digest := ref.SHA256.FromBytes(content)
 	if p.rand.IntN(3) == 0 {
 		if _, err := p.ask("POST", "/blobs/uploads/?digest="+string(digest), content, []int{http.StatusCreated}); err != nil {
@@ -83,8 +131,11 @@ func (p *player) pushBlob() error {
 		}
 		rest = rest[n:]
 	}
-	if p.rand.IntN(8) == 0 {
+	if cancel {
 		_, err := p.ask("DELETE", location, nil, []int{http.StatusNoContent})
+		if errors.Is(err, errUploadLost) {
+			return nil
+		}
 		return err
 	}
 	if _, err := p.ask("PUT", location+"?digest="+string(digest), rest, []int{http.StatusCreated}); err != nil {
@@ -107,8 +158,36 @@ func (p *player) mount() error {
 		p.blobs[digest] = content
 		return nil
 	}
+	if p.repeated && p.blobs[digest] == nil {
+		// The first of them may have linked it.
+		if _, err := p.ask("DELETE", "/blobs/"+string(digest), nil, []int{http.StatusAccepted, http.StatusNotFound}); err != nil {
+			return err
+		}
+	}
 	_, err = p.ask("DELETE", a.Header.Get("Location")[len("/v2/"+p.name):], nil, []int{http.StatusNoContent})
+	if errors.Is(err, errUploadLost) {
+		return nil
+	}
 	return err
+}
+
+// used reports whether a manifest uses a blob: others may be collected.
+func (p *player) used(digest ref.Digest) bool {
+	for _, m := range p.manifests {
+		if slices.Contains(m.blobs, digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// orCollected are the statuses, and that the blob is not there where it may have been
+// collected.
+func (p *player) orCollected(digest ref.Digest, status int) []int {
+	if p.address != nil && !p.used(digest) {
+		return []int{status, http.StatusNotFound}
+	}
+	return []int{status}
 }
 
 func (p *player) pushManifest() error {
@@ -145,12 +224,34 @@ func (p *player) put(m played) error {
 	if tagged {
 		reference = fmt.Sprintf("tag-%d", p.rand.IntN(8))
 	}
-	if _, err := p.ask("PUT", "/manifests/"+reference, m.content, []int{http.StatusCreated}, header{"Content-Type", m.mediaType}); err != nil {
+	statuses := []int{http.StatusCreated}
+	for _, digest := range m.blobs {
+		statuses = append(statuses, p.orCollected(digest, http.StatusCreated)...)
+	}
+	a, err := p.ask("PUT", "/manifests/"+reference, m.content, statuses, header{"Content-Type", m.mediaType})
+	if err != nil {
 		return err
+	}
+	if a.StatusCode == http.StatusNotFound {
+		return p.findCollected(m.blobs)
 	}
 	p.manifests[digest] = m
 	if tagged {
 		p.tags[reference] = digest
+	}
+	return nil
+}
+
+// findCollected asks which of some blobs are still there.
+func (p *player) findCollected(digests []ref.Digest) error {
+	for _, digest := range digests {
+		a, err := p.ask("HEAD", "/blobs/"+string(digest), nil, p.orCollected(digest, http.StatusOK))
+		if err != nil {
+			return err
+		}
+		if a.StatusCode == http.StatusNotFound {
+			delete(p.blobs, digest)
+		}
 	}
 	return nil
 }
@@ -187,14 +288,12 @@ func (p *player) deleteBlob() error {
 	if !found {
 		return nil
 	}
-	for _, m := range p.manifests {
-		if slices.Contains(m.blobs, digest) {
-			_, err := p.ask("DELETE", "/blobs/"+string(digest), nil, []int{http.StatusConflict})
-			return err
-		}
+	if p.used(digest) {
+		_, err := p.ask("DELETE", "/blobs/"+string(digest), nil, []int{http.StatusConflict})
+		return err
 	}
+	_, err := p.ask("DELETE", "/blobs/"+string(digest), nil, p.orCollected(digest, http.StatusAccepted))
 	delete(p.blobs, digest)
-	_, err := p.ask("DELETE", "/blobs/"+string(digest), nil, []int{http.StatusAccepted})
 	return err
 }
 
@@ -202,15 +301,17 @@ func (p *player) deleteBlob() error {
 func (p *player) check() error {
 	content := p.pool[p.rand.IntN(len(p.pool))]
 	digest := ref.SHA256.FromBytes(content)
-	status := http.StatusNotFound
+	statuses := []int{http.StatusNotFound}
 	if _, linked := p.blobs[digest]; linked {
-		status = http.StatusOK
+		statuses = p.orCollected(digest, http.StatusOK)
 	}
-	a, err := p.ask("GET", "/blobs/"+string(digest), nil, []int{status})
+	a, err := p.ask("GET", "/blobs/"+string(digest), nil, statuses)
 	if err != nil {
 		return err
 	}
-	if status == http.StatusOK && !bytes.Equal(a.body, content) {
+	if a.StatusCode == http.StatusNotFound {
+		delete(p.blobs, digest)
+	} else if !bytes.Equal(a.body, content) {
 		return fmt.Errorf("blob %s of %s came back changed", digest, p.name)
 	}
 	if digest, found := pick(p.rand, p.manifests); found {
@@ -247,8 +348,12 @@ func (p *player) checkTags() error {
 		_, err := p.ask("GET", "/tags/list", nil, []int{http.StatusNotFound})
 		return err
 	}
-	a, err := p.ask("GET", "/tags/list", nil, []int{http.StatusOK})
-	if err != nil {
+	statuses := []int{http.StatusOK}
+	if p.address != nil && len(p.manifests) == 0 {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	a, err := p.ask("GET", "/tags/list", nil, statuses)
+	if err != nil || a.StatusCode == http.StatusNotFound {
 		return err
 	}
 	var list struct{ Tags []string }

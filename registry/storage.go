@@ -79,8 +79,8 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	if o.DatabaseURL == "" {
 		options.Path = filepath.Join(o.DataDir, "catalog.db")
 	} else {
-		// Nobody else has the data directory.
-		options.URL, options.Alone = o.DatabaseURL, true
+		// Nobody else has the files of the data directory.
+		options.URL, options.Alone = o.DatabaseURL, bucket == nil
 	}
 	store, err := sql.Open(ctx, options)
 	if err != nil {

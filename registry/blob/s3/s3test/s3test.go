@@ -29,6 +29,11 @@ const (
 	// Bucket that every server has.
 	Bucket = "packages"
 
+	// AccessKey of every server's account.
+	AccessKey = "test-access-key"
+	// SecretKey of that account.
+	SecretKey = "test-secret-key"
+
 	startTimeout = 30 * time.Second
 )
 
@@ -69,7 +74,7 @@ func Start(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	s := &Server{AccessKey: "test-access-key", SecretKey: "test-secret-key"}
+	s := &Server{AccessKey: AccessKey, SecretKey: SecretKey}
 	// Between choosing a port and taking it, another program may take it.
 	for attempt := 1; ; attempt++ {
 		err := s.start(t, program, dir)
