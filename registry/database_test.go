@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
 	"github.com/packages-operator/packages-operator/registry/catalog/postgrestest"
 	"github.com/packages-operator/packages-operator/registry/errcode"
 	"github.com/packages-operator/packages-operator/registry/ref"
@@ -102,4 +103,25 @@ func TestARegistryBesideAnotherOnItsDatabaseIsRefused(t *testing.T) {
 		t.Errorf("it was started: %v", err)
 	}
 	p.terminate(t)
+}
+
+func TestARegistryOnTheDatabaseOfOtherBlobsIsRefused(t *testing.T) {
+	database, bucket := postgrestest.Start(t).Schema(), s3test.Start(t).Endpoint
+	inBucket := processOptions{DataDir: t.TempDir(), DatabaseURL: database, S3: bucket}
+	startProcess(t, inBucket)
+	for _, test := range []struct {
+		what, want string
+		options    processOptions
+	}{
+		{"a directory", "in s3://packages/registries/test, and this registry keeps its own in a data directory", processOptions{DatabaseURL: database}},
+		{"another bucket", "in s3://packages/registries/test, and this registry keeps its own in s3://packages/elsewhere", processOptions{DatabaseURL: database, S3: bucket, S3Prefix: "elsewhere"}},
+	} {
+		test.options.DataDir = t.TempDir()
+		if _, err := tryProcess(t, test.options, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error is %v, want it to say %q", test.what, err, test.want)
+		}
+	}
+	// Beside the first, one that has the same is welcome.
+	inBucket.DataDir = t.TempDir()
+	startProcess(t, inBucket)
 }

@@ -55,8 +55,9 @@ type processOptions struct {
 	Adopt       bool
 	// DatabaseURL of a database in place of a file.
 	DatabaseURL string
-	// S3 is the endpoint of an s3test.Server that keeps the blobs.
-	S3 string
+	// S3 is the endpoint of an s3test.Server that keeps the blobs; S3Prefix is where,
+	// unless it is empty.
+	S3, S3Prefix string
 	// Tmpfs, if not empty, puts a file system of that size over DataDir, seen by
 	// the process alone.
 	Tmpfs string
@@ -94,6 +95,7 @@ func runProcess(text string) error {
 	var bucket *s3.Options
 	if o.S3 != "" {
 		bucket = bucketOf(&s3test.Server{Endpoint: o.S3, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey})
+		bucket.Prefix = cmp.Or(o.S3Prefix, bucket.Prefix)
 	}
 	const freePort = "127.0.0.1:0"
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

@@ -76,6 +76,11 @@ func (s *storage) open(ctx context.Context, o Options) error {
 		DeleteDelay: deleteDelay,
 		Log:         o.Log.WithName("catalog"),
 	}
+	if bucket != nil {
+		options.Blobs = bucketOf(o.S3)
+	} else {
+		options.Blobs = "a data directory"
+	}
 	if o.DatabaseURL == "" {
 		options.Path = filepath.Join(o.DataDir, "catalog.db")
 	} else {

@@ -93,10 +93,10 @@ func (e *embedded) migrate() (err error) {
 }
 
 // begin implements database. It comes before serve.
-func (e *embedded) begin(_ context.Context, instanceUID string, adopt bool) (uint64, error) {
+func (e *embedded) begin(_ context.Context, instanceUID, blobs string, adopt bool) (uint64, error) {
 	var epoch uint64
 	first := newOperation(true, func(t tx) (err error) {
-		epoch, err = beginEpoch(t, instanceUID, adopt)
+		epoch, err = beginEpoch(t, instanceUID, blobs, adopt)
 		return err
 	})
 	e.commit([]*operation{first})

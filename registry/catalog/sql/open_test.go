@@ -101,7 +101,7 @@ func TestOpenRefuses(t *testing.T) {
 				alter(t, path, "UPDATE meta SET schema_version = 9, min_compatible = 8, min_release = '3.2'")
 			},
 			options: Options{InstanceUID: "uid-1"},
-			want:    []string{"needs schema version 8", "this program has 2", "release line 3.2"},
+			want:    []string{"needs schema version 8", "this program has 3", "release line 3.2"},
 		},
 		{
 			name:    "no instance",

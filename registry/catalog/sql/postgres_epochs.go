@@ -46,10 +46,10 @@ func lockKey(kind, whose string, epoch uint64) int64 {
 func (s *server) epochKey(epoch uint64) int64 { return lockKey("epoch", s.instance, epoch) }
 
 // begin implements database.
-func (s *server) begin(ctx context.Context, instanceUID string, adopt bool) (uint64, error) {
+func (s *server) begin(ctx context.Context, instanceUID, blobs string, adopt bool) (uint64, error) {
 	t := &session{ctx: ctx, conn: s.keeper}
 	err := t.transact(func() (err error) {
-		if s.epoch, err = beginEpoch(t, instanceUID, adopt); err != nil {
+		if s.epoch, err = beginEpoch(t, instanceUID, blobs, adopt); err != nil {
 			return err
 		}
 		if s.options.Alone {

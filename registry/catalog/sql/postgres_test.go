@@ -205,7 +205,7 @@ func TestOpenRefusesOnAServer(t *testing.T) {
 			url := used(t)
 			server.Execute("UPDATE " + schemaOf(url) + ".meta SET schema_version = 9, min_compatible = 8, min_release = '3.2'")
 			return url
-		}, []string{"needs schema version 8", "this program has 2", "release line 3.2"}, nil},
+		}, []string{"needs schema version 8", "this program has 3", "release line 3.2"}, nil},
 		{"a schema that is not there", func(*testing.T) string { return server.URL() + "&search_path=nowhere" },
 			[]string{"search_path"}, nil},
 		{"an encoding that loses letters", func(*testing.T) string {

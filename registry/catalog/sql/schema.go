@@ -24,6 +24,7 @@ var migrations = []migration{
 	// A program without this one would take a blob that a manifest waited for to
 	// be without use, and remove it.
 	{file: "0002_awaited.sql", minCompatible: 2, release: "0.1"},
+	{file: "0003_blobs.sql", minCompatible: 2, release: "0.1"},
 }
 
 // schemaVersion is the newest version of the schema that this program knows.
@@ -33,6 +34,7 @@ var (
 	errForeign     = errors.New("the database belongs to another program; name an empty or a new one")
 	errNoInstance  = errors.New("the instance's UID is missing")
 	errOtherOwner  = errors.New("the database belongs to another instance")
+	errOtherBlobs  = errors.New("the database knows blobs that are elsewhere")
 	errNewerSchema = errors.New("the database was written by a newer release")
 )
 
@@ -95,9 +97,10 @@ func apply(c schema, version int64) error {
 	return err
 }
 
-// beginEpoch checks whose database it is and opens the next epoch.
-func beginEpoch(t tx, instanceUID string, adopt bool) (uint64, error) {
-	meta, err := t.first("SELECT instance_uid, epoch FROM meta FOR UPDATE")
+// beginEpoch checks whose database it is, and of which blobs, and opens the next
+// epoch.
+func beginEpoch(t tx, instanceUID, blobs string, adopt bool) (uint64, error) {
+	meta, err := t.first("SELECT instance_uid, epoch, blobs FROM meta FOR UPDATE")
 	if err != nil {
 		return 0, err
 	}
@@ -110,6 +113,14 @@ func beginEpoch(t tx, instanceUID string, adopt bool) (uint64, error) {
 				errOtherOwner, owner, instanceUID)
 		}
 		if _, err := t.exec("UPDATE meta SET instance_uid = ?", instanceUID); err != nil {
+			return 0, err
+		}
+	}
+	if known := meta.text(2); known != blobs && blobs != "" {
+		if known != "" && !adopt {
+			return 0, fmt.Errorf("%w: in %s, and this registry keeps its own in %s; once they are copied there, start with --adopt", errOtherBlobs, known, blobs)
+		}
+		if _, err := t.exec("UPDATE meta SET blobs = ?", blobs); err != nil {
 			return 0, err
 		}
 	}

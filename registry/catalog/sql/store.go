@@ -45,6 +45,9 @@ type Options struct {
 	// another one is refused, unless Adopt hands it over.
 	InstanceUID string
 	Adopt       bool
+	// Blobs names where the blobs are. A database that knows them elsewhere is
+	// refused, unless Adopt is set; empty is not compared.
+	Blobs string
 	// Alone refuses a PostgreSQL database that another running process uses:
 	// for a registry whose objects are out of other processes' reach.
 	Alone bool
@@ -81,8 +84,8 @@ type database interface {
 	// survives a crash of the machine. Canceling ctx withdraws what has not
 	// begun; what has is completed.
 	write(ctx context.Context, durable bool, f func(tx) error) error
-	// begin checks whose database it is and opens the next epoch.
-	begin(ctx context.Context, instanceUID string, adopt bool) (uint64, error)
+	// begin checks whose database it is, and of which blobs, and opens the next epoch.
+	begin(ctx context.Context, instanceUID, blobs string, adopt bool) (uint64, error)
 	// unclean lists the epochs beside own whose processes are gone for good.
 	unclean(ctx context.Context, own uint64) ([]uint64, error)
 	// lost is closed when the epoch was taken away.
@@ -157,7 +160,7 @@ func open(ctx context.Context, options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.epoch, err = s.database.begin(ctx, options.InstanceUID, options.Adopt); err != nil {
+	if s.epoch, err = s.database.begin(ctx, options.InstanceUID, options.Blobs, options.Adopt); err != nil {
 		if e, isFile := s.database.(*embedded); isFile {
 			return nil, errors.Join(err, e.hangUp())
 		}
