@@ -50,6 +50,16 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 			"annotations: {nginx.ingress.kubernetes.io/proxy-body-size: '0', plain: '', %s}, labels: {example.com/team: a_b.C-1, empty: '', %s}}}",
 			list(62, "a%d: b"), list(62, "a%d: "+label63))},
 
+		{"organization", organization, ""},
+		{"organization of the longest name", organization, spec("name: %s", strings.Repeat("a", 39))},
+		{"the most and longest of everything in an organization", organization, spec("owners: [%s], members: [%s], teams: [%s]",
+			list(100, strings.Repeat("o", 34)+"%05d"), list(1000, strings.Repeat("m", 34)+"%05d"),
+			list(100, "{name: "+strings.Repeat("t", 95)+"%05d, members: ["+list(50, strings.Repeat("m", 34)+"%05d")+"]}"))},
+		{"team of 500 members", organization, spec("teams: [{name: everybody, members: [%s]}]", list(500, "u%d"))},
+		{"no members and no teams", organization, spec("members: [], teams: []")},
+		{"team of nobody", organization, spec("teams: [{name: platform}, {name: v2, members: []}]")},
+		{"owner in members and in a team", organization, spec("members: [monalisa], teams: [{name: platform, members: [monalisa]}]")},
+
 		{"repository", repository, ""},
 		{"longest names", repository, spec("owner: %s, name: %s", strings.Repeat("a", 39), strings.Repeat("b", 100))},
 		{"shortest names", repository, spec("owner: a, name: '1'")},
@@ -66,6 +76,8 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"a reserved name as the repository", repository, spec("name: v2")},
 		{"internal", repository, spec("visibility: Internal")},
 		{"500 users", repository, spec("access: {users: [%s]}", list(500, "{name: "+strings.Repeat("u", 34)+"%05d, role: Write}"))},
+		{"100 teams", repository, spec("access: {teams: [%s]}", list(100, "{organization: "+strings.Repeat("o", 39)+", name: "+strings.Repeat("t", 95)+"%05d, role: Read}"))},
+		{"teams of one name in two organizations", repository, spec("access: {teams: [{organization: one, name: platform, role: Read}, {organization: two, name: platform, role: Admin}]}")},
 		{"a user of every role", repository, spec("access: {users: [{name: a, role: Read}, {name: b, role: Write}, {name: c, role: Admin}]}")},
 
 		{"token", token, ""},
@@ -98,7 +110,7 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	ctx := context.Background()
 	namespace := newNamespace(t)
-	for _, base := range []string{instance, repository, token} {
+	for _, base := range []string{instance, organization, repository, token} {
 		if err := api.Create(ctx, object(t, namespace, base, "")); err != nil {
 			t.Fatal(err)
 		}
@@ -128,6 +140,8 @@ func TestDefaults(t *testing.T) {
 	if i.Spec.Suspend {
 		t.Error("suspend is true, want false")
 	}
+	var o v1alpha1.PackagesOrganization
+	get("octo-org", &o)
 	var r v1alpha1.PackagesRepository
 	get("octo-app", &r)
 	if got, want := r.Spec.Visibility, v1alpha1.VisibilityPrivate; got != want {
@@ -142,7 +156,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("secret is %+v, want %+v", got, want)
 	}
 	for kind, observed := range map[string]int64{
-		"instance": i.Status.ObservedGeneration, "repository": r.Status.ObservedGeneration, "token": k.Status.ObservedGeneration,
+		"instance": i.Status.ObservedGeneration, "organization": o.Status.ObservedGeneration,
+		"repository": r.Status.ObservedGeneration, "token": k.Status.ObservedGeneration,
 	} {
 		if observed != -1 {
 			t.Errorf("observedGeneration of a new %s is %d, want -1", kind, observed)

@@ -22,6 +22,9 @@ func TestBadChangeIsRefused(t *testing.T) {
 		{"a storage class added later", instance, spec("storage: {filesystem: {storageClassName: fast}}"), []string{"spec.storage.filesystem.storageClassName: storageClassName cannot change: leave it out, as it was"}},
 		{"storage taken away", instance, spec("storage: {filesystem: null}"), []string{"spec.storage: set storage.filesystem, such as filesystem: {size: 20Gi}"}},
 
+		{"an organization of another instance", organization, spec("instanceRef: {name: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesOrganization for the other instance"}},
+		{"an organization of another name", organization, spec("name: other-org"), []string{"spec.name: name cannot change: keep octo-org, or create another PackagesOrganization"}},
+
 		{"a repository of another instance", repository, spec("instanceRef: {name: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesRepository for the other instance"}},
 		{"a repository of another owner", repository, spec("owner: hubot"), []string{"spec.owner: owner cannot change: keep octocat, or create another PackagesRepository"}},
 		{"a repository of another name", repository, spec("name: hello"), []string{"spec.name: name cannot change: keep octo-app, or create another PackagesRepository"}},
@@ -61,6 +64,8 @@ func TestGoodChangeIsAccepted(t *testing.T) {
 		{"deletionPolicy of an instance", instance, spec("deletionPolicy: Delete")},
 		{"pods", instance, spec("podTemplate: {nodeSelector: {a: b}}")},
 		{"suspend", instance, spec("suspend: true")},
+		{"owners, members and teams", organization, spec("owners: [octocat], members: [hubot], teams: [{name: platform, members: [hubot]}]")},
+		{"teams with access", repository, spec("access: {teams: [{organization: octo-org, name: platform, role: Write}]}")},
 		{"visibility", repository, spec("visibility: Public")},
 		{"access", repository, spec("access: {users: [{name: monalisa, role: Admin}]}")},
 		{"deletionPolicy of a repository", repository, spec("deletionPolicy: Delete")},

@@ -12,8 +12,8 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when only a person's change can bring progress.
 	ConditionStalled = "Stalled"
-	// ConditionAccepted is True when the object has effect, and False when another
-	// object stands in its way.
+	// ConditionAccepted is True when all of the object has effect, and False when
+	// another object stands in its way, or in that of a part of it.
 	ConditionAccepted = "Accepted"
 	// ConditionCertificateReady is on a PackagesInstance whose Ingress names a
 	// certificate: True while that covers every host for another two weeks.
@@ -69,7 +69,8 @@ const (
 	ReasonCertificateValid = "CertificateValid"
 )
 
-// Reasons of conditions of a PackagesRepository or a PackagesToken.
+// Reasons of conditions of a PackagesOrganization, a PackagesRepository or a
+// PackagesToken.
 const (
 	// ReasonInstanceNotFound: instanceRef names no PackagesInstance.
 	ReasonInstanceNotFound = "InstanceNotFound"
@@ -77,6 +78,15 @@ const (
 	ReasonInstanceNotReady = "InstanceNotReady"
 	// ReasonDuplicateRepository: another object holds the same owner and name.
 	ReasonDuplicateRepository = "DuplicateRepository"
+	// ReasonDuplicateOrganization: another object holds the same name.
+	ReasonDuplicateOrganization = "DuplicateOrganization"
+	// ReasonUserIsOrganization: what is named as a user is an organization, so the
+	// token, or the entry of a list, gives nothing.
+	ReasonUserIsOrganization = "UserIsOrganization"
+	// ReasonNotAMember: a team lists a user who does not belong to the organization.
+	ReasonNotAMember = "NotAMember"
+	// ReasonTeamNotFound: access names a team that no organization has.
+	ReasonTeamNotFound = "TeamNotFound"
 	// ReasonSecretConflict: the Secret to write belongs to somebody else.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretNotFound: the Secret to read is missing.

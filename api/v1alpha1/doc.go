@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package v1alpha1 holds the kinds of the packages-operator.io group: what a
-// user declares (PackagesInstance, PackagesRepository, PackagesToken) and what
-// the manager hands to registry pods (PackagesPolicy).
+// user declares (PackagesInstance, PackagesOrganization, PackagesRepository,
+// PackagesToken) and what the manager hands to registry pods (PackagesPolicy).
 //
 // The package is data only. Every rule that one object can show is a CEL rule
 // or a schema constraint in its CustomResourceDefinition, so the API server

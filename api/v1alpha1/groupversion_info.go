@@ -30,6 +30,7 @@ var (
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&PackagesInstance{}, &PackagesInstanceList{},
+		&PackagesOrganization{}, &PackagesOrganizationList{},
 		&PackagesRepository{}, &PackagesRepositoryList{},
 		&PackagesToken{}, &PackagesTokenList{},
 		&PackagesPolicy{}, &PackagesPolicyList{},

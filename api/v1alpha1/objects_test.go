@@ -28,6 +28,15 @@ spec:
   hostname: packages.example.com
   storage: {filesystem: {size: 1Gi}}
 `
+	organization = `
+apiVersion: packages-operator.io/v1alpha1
+kind: PackagesOrganization
+metadata: {name: octo-org}
+spec:
+  instanceRef: {name: acme}
+  name: octo-org
+  owners: [monalisa]
+`
 	repository = `
 apiVersion: packages-operator.io/v1alpha1
 kind: PackagesRepository

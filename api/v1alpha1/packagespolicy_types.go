@@ -57,9 +57,10 @@ type PackagesPolicySpec struct {
 }
 
 // PackagesPolicy is internal: it is what the operator compiled from the
-// instance, its repositories and its tokens for the registry pods to enforce.
-// Never write one: declare PackagesInstance, PackagesRepository and
-// PackagesToken objects instead, and the operator undoes any change made here.
+// instance, its organizations, repositories and tokens for the registry pods to
+// enforce. Never write one: declare PackagesInstance, PackagesOrganization,
+// PackagesRepository and PackagesToken objects instead, and the operator undoes
+// any change made here.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=packagespolicies,singular=packagespolicy,shortName=pkgpolicy,categories=packages
 // +kubebuilder:selectablefield:JSONPath=`.spec.instanceRef.name`

@@ -44,9 +44,9 @@ type PackagesRepositorySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="instanceRef cannot change: create another PackagesRepository for the other instance"
 	InstanceRef InstanceReference `json:"instanceRef,omitzero"`
 
-	// owner is the user that the repository belongs to, in lower case, such as
-	// octocat; that user is Admin in it. It is the first part of an image's name:
-	// OWNER/REPOSITORY/IMAGE. These names are reserved: v2, token, api, healthz,
+	// owner is the user or the organization that the repository belongs to, in lower
+	// case, such as octocat; that user, or the organization's owners, are Admin in
+	// it. It is the first part of an image's name: OWNER/REPOSITORY/IMAGE. These names are reserved: v2, token, api, healthz,
 	// readyz, metrics, login, logout, settings, assets. It cannot change.
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -72,7 +72,7 @@ type PackagesRepositorySpec struct {
 	// +kubebuilder:default=Private
 	Visibility Visibility `json:"visibility,omitempty"`
 
-	// access names the users that may use the repository, beside its owner.
+	// access names who may use the repository, beside its owner.
 	// +optional
 	Access RepositoryAccess `json:"access,omitzero"`
 
@@ -93,6 +93,15 @@ type RepositoryAccess struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=500
 	Users []UserAccess `json:"users,omitempty"`
+
+	// teams are the teams whose members may use the repository and what they may do
+	// in it, each named once. Of several roles of one user the greatest counts.
+	// +optional
+	// +listType=map
+	// +listMapKey=organization
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	Teams []TeamAccess `json:"teams,omitempty"`
 }
 
 // UserAccess is one user's role in a repository.
@@ -109,6 +118,28 @@ type UserAccess struct {
 	Role RepositoryRole `json:"role"`
 }
 
+// TeamAccess is a team's role in a repository.
+type TeamAccess struct {
+	// organization is the spec.name of the PackagesOrganization that has the team; it
+	// need not own the repository.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=39
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*$') && !(self in ['v2', 'token', 'api', 'healthz', 'readyz', 'metrics', 'login', 'logout', 'settings', 'assets', '-'])",message="write lower-case letters and digits, joined by '.', '_', '__' or '-', such as octo-org",messageExpression="self in ['v2', 'token', 'api', 'healthz', 'readyz', 'metrics', 'login', 'logout', 'settings', 'assets', '-'] ? 'the name ' + self + ' is reserved: write another' : self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : 'write lower-case letters and digits, joined by \".\", \"_\", \"__\" or \"-\", such as octo-org'"
+	Organization string `json:"organization"`
+
+	// name is the team's name in the organization's teams.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*$')",message="write lower-case letters and digits, joined by '.', '_', '__' or '-', such as platform",messageExpression="self.contains('/') ? 'leave out the slash: write the team alone, such as platform' : self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : 'write lower-case letters and digits, joined by \".\", \"_\", \"__\" or \"-\", such as platform'"
+	Name string `json:"name"`
+
+	// role is Read (pull), Write (pull and push) or Admin (pull, push and delete).
+	// +required
+	Role RepositoryRole `json:"role"`
+}
+
 // PackagesRepositoryStatus is what the operator last saw of a repository.
 type PackagesRepositoryStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of; -1
@@ -118,7 +149,8 @@ type PackagesRepositoryStatus struct {
 
 	// conditions say how the repository is: Ready, Reconciling and Stalled as
 	// kstatus defines them, and Accepted, which is False while another object
-	// holds the same owner and name.
+	// holds the same owner and name, or while an entry of access gives nothing: one
+	// for a user whose name is an organization's, or for a team that is not there.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -133,7 +165,7 @@ type PackagesRepositoryStatus struct {
 // +kubebuilder:resource:path=packagesrepositories,singular=packagesrepository,shortName=pkgrepo,categories=packages
 // +kubebuilder:selectablefield:JSONPath=`.spec.instanceRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.owner`
-// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`,description="The user that the repository belongs to"
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`,description="The user or organization that the repository belongs to"
 // +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.spec.name`,description="The repository's name"
 // +kubebuilder:printcolumn:name="Visibility",type=string,JSONPath=`.spec.visibility`,description="Who may pull without being named"
 // +kubebuilder:printcolumn:name="Instance",type=string,JSONPath=`.spec.instanceRef.name`,description="The instance that serves the repository"

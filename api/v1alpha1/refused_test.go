@@ -138,13 +138,66 @@ func TestBadInstanceIsRefused(t *testing.T) {
 	})
 }
 
+func TestBadOrganizationIsRefused(t *testing.T) {
+	many := func(n int, format string) string {
+		var items []string
+		for i := range n {
+			items = append(items, fmt.Sprintf(format, i))
+		}
+		return strings.Join(items, ", ")
+	}
+	table := []refused{
+		{"no instanceRef", organization, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
+		{"no name", organization, spec("name: null"), []string{"spec.name: Required value"}},
+		{"no owners", organization, spec("owners: null"), []string{"spec.owners: Required value"}},
+		{"empty owners", organization, spec("owners: []"), []string{"spec.owners: should have at least 1 items"}},
+		{"owner written twice", organization, spec("owners: [monalisa, monalisa]"), []string{`spec.owners[1]: "monalisa"`}},
+		{"owners without end", organization, spec("owners: [%s]", many(101, "u%d")), []string{"spec.owners: must have at most 100 items"}},
+		{"owner of itself", organization, spec("owners: [octo-org]"), []string{"spec.owners: write users: an organization does not own itself"}},
+		{"member written twice", organization, spec("members: [hubot, hubot]"), []string{`spec.members[1]: "hubot"`}},
+		{"members without end", organization, spec("members: [%s]", many(1001, "u%d")), []string{"spec.members: must have at most 1000 items"}},
+		{"member of itself", organization, spec("members: [hubot, octo-org]"), []string{"spec.members: write users: an organization is not a member of itself"}},
+		{"teams without end", organization, spec("teams: [%s]", many(101, "{name: t%d}")), []string{"spec.teams: must have at most 100 items"}},
+		{"team without a name", organization, spec("teams: [{members: [hubot]}]"), []string{"spec.teams[0].name: Required value"}},
+		{"team written twice", organization, spec("teams: [{name: platform}, {name: platform}]"), []string{`spec.teams[1]: {"name":"platform"}`}},
+		{"team member written twice", organization, spec("teams: [{name: platform, members: [hubot, hubot]}]"), []string{`spec.teams[0].members[1]: "hubot"`}},
+		{"team members without end", organization, spec("teams: [{name: platform, members: [%s]}]", many(501, "u%d")), []string{"spec.teams[0].members: must have at most 500 items"}},
+		{"teams of 5001 members together", organization, spec("teams: [%s, {name: last, members: [hubot]}]", many(10, "{name: t%d, members: ["+many(500, "u%d")+"]}")), []string{"spec.teams: list users at most 5000 times in all teams together: put further teams into another organization"}},
+		{"team of itself", organization, spec("teams: [{name: platform}, {name: infra, members: [octo-org]}]"), []string{"spec.teams: write users: an organization is not in its own teams"}},
+	}
+	table = append(table, badTeamNames(organization, "spec.teams[0].name", func(name string) string { return spec("teams: [{name: %q}]", name) })...)
+	table = append(table, badUserNames(organization, "spec.name", "octo-org", func(name string) string { return spec("name: %q", name) })...)
+	table = append(table, badUserNames(organization, "spec.owners[0]", "monalisa", func(name string) string { return spec("owners: [%q]", name) })...)
+	table = append(table, badUserNames(organization, "spec.members[0]", "monalisa", func(name string) string { return spec("members: [%q]", name) })...)
+	table = append(table, badUserNames(organization, "spec.teams[0].members[0]", "monalisa", func(name string) string { return spec("teams: [{name: platform, members: [%q]}]", name) })...)
+	testRefused(t, table)
+}
+
+// badTeamNames are the names that no team can have.
+func badTeamNames(base, field string, patch func(name string) string) []refused {
+	grammar := field + `: write lower-case letters and digits, joined by ".", "_", "__" or "-", such as platform`
+	return []refused{
+		{field + " in upper case", base, patch("Platform"), []string{field + ": write it in lower case: platform"}},
+		{field + " of no characters", base, patch(""), []string{field + ": should be at least 1 chars long", grammar}},
+		{field + " with its organization", base, patch("octo-org/platform"), []string{field + ": leave out the slash: write the team alone, such as platform"}},
+		{field + " that ends with a dot", base, patch("platform."), []string{grammar}},
+		{field + " longer than 100", base, patch(strings.Repeat("a", 101)), []string{field + ": may not be more than 100 bytes"}},
+	}
+}
+
 func TestBadRepositoryIsRefused(t *testing.T) {
 	user := func(format string, args ...any) string {
 		return spec("access: {users: [{%s}]}", fmt.Sprintf(format, args...))
 	}
-	var users []string
+	team := func(format string, args ...any) string {
+		return spec("access: {teams: [{%s}]}", fmt.Sprintf(format, args...))
+	}
+	var users, teams []string
 	for i := range 501 {
 		users = append(users, fmt.Sprintf("{name: user%d, role: Read}", i))
+	}
+	for i := range 101 {
+		teams = append(teams, fmt.Sprintf("{organization: octo-org, name: team%d, role: Read}", i))
 	}
 	table := []refused{
 		{"no instanceRef", repository, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
@@ -163,7 +216,17 @@ func TestBadRepositoryIsRefused(t *testing.T) {
 		{"user with an unknown role", repository, user("name: monalisa, role: Maintain"), []string{`spec.access.users[0].role: supported values: "Read", "Write", "Admin"`}},
 		{"user named twice", repository, spec("access: {users: [{name: monalisa, role: Read}, {name: monalisa, role: Write}]}"), []string{`spec.access.users[1]: {"name":"monalisa"}`}},
 		{"users without end", repository, spec("access: {users: [%s]}", strings.Join(users, ", ")), []string{"spec.access.users: must have at most 500 items"}},
+		{"team without an organization", repository, team("name: platform, role: Read"), []string{"spec.access.teams[0].organization: Required value"}},
+		{"team without a name", repository, team("organization: octo-org, role: Read"), []string{"spec.access.teams[0].name: Required value"}},
+		{"team without a role", repository, team("organization: octo-org, name: platform"), []string{"spec.access.teams[0].role: Required value"}},
+		{"team with an unknown role", repository, team("organization: octo-org, name: platform, role: Maintain"), []string{`spec.access.teams[0].role: supported values: "Read", "Write", "Admin"`}},
+		{"team named twice", repository, spec("access: {teams: [{organization: octo-org, name: platform, role: Read}, {organization: octo-org, name: platform, role: Write}]}"), []string{`spec.access.teams[1]: {"name":"platform","organization":"octo-org"}`}},
+		{"teams without end", repository, spec("access: {teams: [%s]}", strings.Join(teams, ", ")), []string{"spec.access.teams: must have at most 100 items"}},
 	}
+	table = append(table, badTeamNames(repository, "spec.access.teams[0].name", func(name string) string { return team("organization: octo-org, name: %q, role: Read", name) })...)
+	table = append(table, badUserNames(repository, "spec.access.teams[0].organization", "octo-org", func(name string) string {
+		return team("organization: %q, name: platform, role: Read", name)
+	})...)
 	table = append(table, badUserNames(repository, "spec.owner", "octocat", func(name string) string { return spec("owner: %q", name) })...)
 	table = append(table, badUserNames(repository, "spec.access.users[0].name", "monalisa", func(name string) string { return user("name: %q, role: Read", name) })...)
 	testRefused(t, table)

@@ -21,8 +21,8 @@ func TestSchemaHabits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 4 {
-		t.Fatalf("%d definitions in %s, want 4", len(files), crdDir)
+	if len(files) != 5 {
+		t.Fatalf("%d definitions in %s, want 5", len(files), crdDir)
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)

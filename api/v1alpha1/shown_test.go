@@ -43,6 +43,11 @@ func TestColumns(t *testing.T) {
 			[]string{"Isolation=Enabled", "Revision=r1", "Version=v0.1.0", "Message=change spec.hostname"},
 		},
 		{
+			"packagesorganizations", organization, readyStatus + spec("owners: [monalisa, octocat], members: [hubot]"),
+			[]string{"Name=octo-org", "Organization=octo-org", `Owners=["monalisa","octocat"]`, "Instance=acme", "Ready=False", "Status=HostConflict", "Age"},
+			[]string{`Members=["hubot"]`, "Message=change spec.hostname"},
+		},
+		{
 			"packagesrepositories", repository, readyStatus,
 			[]string{"Name=octo-app", "Owner=octocat", "Repository=octo-app", "Visibility=Private", "Instance=acme", "Ready=False", "Status=HostConflict", "Age"},
 			[]string{"Message=change spec.hostname"},
@@ -121,6 +126,9 @@ func TestFieldSelectors(t *testing.T) {
 	ctx := context.Background()
 	namespace := newNamespace(t)
 	for _, u := range []*unstructured.Unstructured{
+		object(t, namespace, organization, "metadata: {name: o1}"),
+		object(t, namespace, organization, "metadata: {name: o2}\nspec: {name: other-org}"),
+		object(t, namespace, organization, "metadata: {name: o3}\nspec: {instanceRef: {name: other}}"),
 		object(t, namespace, repository, "metadata: {name: r1}"),
 		object(t, namespace, repository, "metadata: {name: r2}\nspec: {owner: hubot}"),
 		object(t, namespace, repository, "metadata: {name: r3}\nspec: {instanceRef: {name: other}}"),
@@ -138,6 +146,8 @@ func TestFieldSelectors(t *testing.T) {
 		kind, field, value string
 		want               []string
 	}{
+		{"PackagesOrganization", "spec.instanceRef.name", "acme", []string{"o1", "o2"}},
+		{"PackagesOrganization", "spec.name", "octo-org", []string{"o1", "o3"}},
 		{"PackagesRepository", "spec.instanceRef.name", "acme", []string{"r1", "r2"}},
 		{"PackagesRepository", "spec.owner", "octocat", []string{"r1", "r3"}},
 		{"PackagesToken", "spec.instanceRef.name", "acme", []string{"t1", "t2"}},
@@ -179,10 +189,11 @@ func TestNames(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"PackagesInstance":   "packagesinstances [pkgi] [packages] namespaced=true",
-		"PackagesRepository": "packagesrepositories [pkgrepo] [packages] namespaced=true",
-		"PackagesToken":      "packagestokens [pkgtoken] [packages] namespaced=true",
-		"PackagesPolicy":     "packagespolicies [pkgpolicy] [packages] namespaced=true",
+		"PackagesInstance":     "packagesinstances [pkgi] [packages] namespaced=true",
+		"PackagesOrganization": "packagesorganizations [pkgorg] [packages] namespaced=true",
+		"PackagesRepository":   "packagesrepositories [pkgrepo] [packages] namespaced=true",
+		"PackagesToken":        "packagestokens [pkgtoken] [packages] namespaced=true",
+		"PackagesPolicy":       "packagespolicies [pkgpolicy] [packages] namespaced=true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)

@@ -37,12 +37,20 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.InstanceEndpointsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InstanceReference"):
 		return &apiv1alpha1.InstanceReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OrganizationTeam"):
+		return &apiv1alpha1.OrganizationTeamApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesInstance"):
 		return &apiv1alpha1.PackagesInstanceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesInstanceSpec"):
 		return &apiv1alpha1.PackagesInstanceSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesInstanceStatus"):
 		return &apiv1alpha1.PackagesInstanceStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PackagesOrganization"):
+		return &apiv1alpha1.PackagesOrganizationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PackagesOrganizationSpec"):
+		return &apiv1alpha1.PackagesOrganizationSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PackagesOrganizationStatus"):
+		return &apiv1alpha1.PackagesOrganizationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesPolicy"):
 		return &apiv1alpha1.PackagesPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesPolicySpec"):
@@ -69,6 +77,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StorageSpec"):
 		return &apiv1alpha1.StorageSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TeamAccess"):
+		return &apiv1alpha1.TeamAccessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenCredential"):
 		return &apiv1alpha1.TokenCredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenRotation"):

@@ -129,6 +129,18 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
   scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.OrganizationTeam
+  map:
+    fields:
+    - name: members
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: name
+      type:
+        scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesInstance
   map:
     fields:
@@ -203,6 +215,69 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: version
       type:
         scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesOrganization
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesOrganizationSpec
+    - name: status
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesOrganizationStatus
+      default:
+        observedGeneration: -1
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesOrganizationSpec
+  map:
+    fields:
+    - name: instanceRef
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.InstanceReference
+    - name: members
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: name
+      type:
+        scalar: string
+    - name: owners
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: teams
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.OrganizationTeam
+          elementRelationship: associative
+          keys:
+          - name
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesOrganizationStatus
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: observedGeneration
+      type:
+        scalar: numeric
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesPolicy
   map:
     fields:
@@ -425,6 +500,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.RepositoryAccess
   map:
     fields:
+    - name: teams
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.TeamAccess
+          elementRelationship: associative
+          keys:
+          - organization
+          - name
     - name: users
       type:
         list:
@@ -456,6 +540,18 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.SupportMode
   scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.TeamAccess
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: organization
+      type:
+        scalar: string
+    - name: role
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.RepositoryRole
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.TokenCredential
   map:
     fields:

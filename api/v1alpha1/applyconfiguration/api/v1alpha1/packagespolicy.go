@@ -18,9 +18,10 @@ import (
 // with apply.
 //
 // PackagesPolicy is internal: it is what the operator compiled from the
-// instance, its repositories and its tokens for the registry pods to enforce.
-// Never write one: declare PackagesInstance, PackagesRepository and
-// PackagesToken objects instead, and the operator undoes any change made here.
+// instance, its organizations, repositories and tokens for the registry pods to
+// enforce. Never write one: declare PackagesInstance, PackagesOrganization,
+// PackagesRepository and PackagesToken objects instead, and the operator undoes
+// any change made here.
 type PackagesPolicyApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -17,9 +17,9 @@ type PackagesRepositorySpecApplyConfiguration struct {
 	// instanceRef names the PackagesInstance that serves the repository. It cannot
 	// change.
 	InstanceRef *InstanceReferenceApplyConfiguration `json:"instanceRef,omitempty"`
-	// owner is the user that the repository belongs to, in lower case, such as
-	// octocat; that user is Admin in it. It is the first part of an image's name:
-	// OWNER/REPOSITORY/IMAGE. These names are reserved: v2, token, api, healthz,
+	// owner is the user or the organization that the repository belongs to, in lower
+	// case, such as octocat; that user, or the organization's owners, are Admin in
+	// it. It is the first part of an image's name: OWNER/REPOSITORY/IMAGE. These names are reserved: v2, token, api, healthz,
 	// readyz, metrics, login, logout, settings, assets. It cannot change.
 	Owner *string `json:"owner,omitempty"`
 	// name is the repository's name, in lower case, such as octo-app: the second
@@ -30,7 +30,7 @@ type PackagesRepositorySpecApplyConfiguration struct {
 	// without a token if the instance's docker.anonymousPull allows it. Default:
 	// Private.
 	Visibility *apiv1alpha1.Visibility `json:"visibility,omitempty"`
-	// access names the users that may use the repository, beside its owner.
+	// access names who may use the repository, beside its owner.
 	Access *RepositoryAccessApplyConfiguration `json:"access,omitempty"`
 	// deletionPolicy says what becomes of the images when this object is deleted:
 	// Retain hides them, and declaring the same owner and name again from the same

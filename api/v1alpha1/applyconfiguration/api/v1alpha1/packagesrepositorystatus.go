@@ -19,7 +19,8 @@ type PackagesRepositoryStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions say how the repository is: Ready, Reconciling and Stalled as
 	// kstatus defines them, and Accepted, which is False while another object
-	// holds the same owner and name.
+	// holds the same owner and name, or while an entry of access gives nothing: one
+	// for a user whose name is an organization's, or for a team that is not there.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

@@ -13,6 +13,9 @@ type RepositoryAccessApplyConfiguration struct {
 	// users are the users that may use the repository and what they may do in it,
 	// each named once.
 	Users []UserAccessApplyConfiguration `json:"users,omitempty"`
+	// teams are the teams whose members may use the repository and what they may do
+	// in it, each named once. Of several roles of one user the greatest counts.
+	Teams []TeamAccessApplyConfiguration `json:"teams,omitempty"`
 }
 
 // RepositoryAccessApplyConfiguration constructs a declarative configuration of the RepositoryAccess type for use with
@@ -30,6 +33,19 @@ func (b *RepositoryAccessApplyConfiguration) WithUsers(values ...*UserAccessAppl
 			panic("nil value passed to WithUsers")
 		}
 		b.Users = append(b.Users, *values[i])
+	}
+	return b
+}
+
+// WithTeams adds the given value to the Teams field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Teams field.
+func (b *RepositoryAccessApplyConfiguration) WithTeams(values ...*TeamAccessApplyConfiguration) *RepositoryAccessApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithTeams")
+		}
+		b.Teams = append(b.Teams, *values[i])
 	}
 	return b
 }
