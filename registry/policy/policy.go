@@ -33,6 +33,9 @@ type Policy struct {
 	Limits            Limits     `json:"limits,omitzero"`
 	// Repositories sorted by owner, then name.
 	Repositories []Repository `json:"repositories,omitempty"`
+	// Teams that repositories refer to, sorted by name. They are apart from the
+	// repositories so that a change of one team changes one item.
+	Teams []Team `json:"teams,omitempty"`
 	// Credentials sorted by ID.
 	Credentials []Credential `json:"credentials,omitempty"`
 	// Purges whose content is to be deleted for good, sorted by ID.
@@ -135,6 +138,8 @@ const (
 // includes only no role.
 func (r Role) Includes(other Role) bool { return r.rank() >= other.rank() }
 
+func (r Role) known() bool { return r.rank() > 0 }
+
 func (r Role) rank() int {
 	switch r {
 	case RoleRead:
@@ -165,12 +170,22 @@ type Repository struct {
 	// Users with a role of their own, sorted by name. The owner is Admin
 	// without being listed.
 	Users []Member `json:"users,omitempty"`
+	// Teams with a role, sorted by name.
+	Teams []Member `json:"teams,omitempty"`
 }
 
-// Member is a user's role.
+// Member is a user's role, or a team's.
 type Member struct {
 	Name string `json:"name"`
 	Role Role   `json:"role"`
+}
+
+// Team is a group of users, with a role where repositories give it one.
+type Team struct {
+	// Name is ORGANIZATION/TEAM, or ORGANIZATION for its owners.
+	Name string `json:"name"`
+	// Users in the team, sorted.
+	Users []string `json:"users"`
 }
 
 // Credential is one accepted value of a token.

@@ -63,10 +63,11 @@ type partDocument struct {
 	Repositories []Repository `json:"repositories,omitempty"`
 	Credentials  []Credential `json:"credentials,omitempty"`
 	Purges       []Purge      `json:"purges,omitempty"`
+	Teams        []Team       `json:"teams,omitempty"`
 }
 
 // Names of partDocument's fields, in the order of item.list.
-var partFields = [...]string{"repositories", "credentials", "purges"}
+var partFields = [...]string{"repositories", "credentials", "purges", "teams"}
 
 // item is one encoded element of a partDocument.
 type item struct {
@@ -77,8 +78,8 @@ type item struct {
 
 // Split cuts a policy into shards of at most MaxDocument bytes and names its
 // revision. The result depends on nothing but the policy's content, whatever the
-// order of its slices. It fails if one repository or credential alone is too long
-// for a shard, or the policy needs more than MaxShards.
+// order of its slices. It fails if one item alone is too long for a shard, or the
+// policy needs more than MaxShards.
 func Split(p Policy) (shards []Shard, revision string, err error) {
 	return splitSorted(sorted(p))
 }
@@ -117,7 +118,7 @@ func splitSorted(p Policy) (shards []Shard, revision string, err error) {
 }
 
 func encodeItems(p Policy) ([]item, error) {
-	items := make([]item, 0, len(p.Repositories)+len(p.Credentials)+len(p.Purges))
+	items := make([]item, 0, len(p.Repositories)+len(p.Credentials)+len(p.Purges)+len(p.Teams))
 	add := func(list int, key string, value any) error {
 		encoded, err := json.Marshal(value)
 		if err != nil {
@@ -145,11 +146,16 @@ func encodeItems(p Policy) ([]item, error) {
 			return nil, err
 		}
 	}
+	for i := range p.Teams {
+		if err := add(3, p.Teams[i].Name, &p.Teams[i]); err != nil {
+			return nil, err
+		}
+	}
 	return items, nil
 }
 
 // emptyPart is as long as the frame around a part's items can be.
-const emptyPart = `{"repositories":[],"credentials":[],"purges":[]}`
+const emptyPart = `{"repositories":[],"credentials":[],"purges":[],"teams":[]}`
 
 // spreadItems doubles the number of parts until every document is short enough.
 func spreadItems(items []item) ([]string, error) {
@@ -266,6 +272,7 @@ func (r *Reader) join(shards []Shard) (Policy, string, error) {
 		p.Repositories = append(p.Repositories, part.Repositories...)
 		p.Credentials = append(p.Credentials, part.Credentials...)
 		p.Purges = append(p.Purges, part.Purges...)
+		p.Teams = append(p.Teams, part.Teams...)
 	}
 	r.parts = parts
 	return sorted(p), revision, nil

@@ -35,11 +35,21 @@ func mustSplit(t testing.TB, p Policy) []Shard {
 func randomPolicy(random *rand.Rand, n int) Policy {
 	p := example()
 	p.Support = []Support{SupportEnabled, SupportReadOnly, SupportDisabled}[random.IntN(3)]
-	p.Repositories, p.Credentials, p.Purges = nil, nil, nil
+	p.Repositories, p.Credentials, p.Purges, p.Teams = nil, nil, nil, nil
+	for i := range random.IntN(n + 1) {
+		team := Team{Name: fmt.Sprintf("org%d/t%d", i%5, i)}
+		for j := range 1 + random.IntN(40) {
+			team.Users = append(team.Users, fmt.Sprintf("%s%d", strings.Repeat("u", random.IntN(30)), j))
+		}
+		p.Teams = append(p.Teams, team)
+	}
 	for i := range random.IntN(n + 1) {
 		r := Repository{Owner: fmt.Sprintf("o%d", i%7), Name: fmt.Sprintf("r%d", i), Visibility: Internal}
 		for j := range random.IntN(40) {
 			r.Users = append(r.Users, Member{Name: fmt.Sprintf("%s%d", strings.Repeat("u", random.IntN(30)), j), Role: RoleRead})
+		}
+		for j := range min(random.IntN(5), len(p.Teams)) {
+			r.Teams = append(r.Teams, Member{Name: p.Teams[j].Name, Role: RoleWrite})
 		}
 		p.Repositories = append(p.Repositories, r)
 	}
@@ -107,6 +117,7 @@ func TestSplitDoesNotDependOnOrder(t *testing.T) {
 		random.Shuffle(len(p.Credentials), func(i, j int) {
 			p.Credentials[i], p.Credentials[j] = p.Credentials[j], p.Credentials[i]
 		})
+		random.Shuffle(len(p.Teams), func(i, j int) { p.Teams[i], p.Teams[j] = p.Teams[j], p.Teams[i] })
 		if !reflect.DeepEqual(want, mustSplit(t, p)) {
 			t.Fatal("another order gives other shards")
 		}
@@ -142,6 +153,26 @@ func TestOneChangedTokenRewritesItsShardAndTheHead(t *testing.T) {
 		if before[0].Revision == after[0].Revision {
 			t.Error("the revision stayed")
 		}
+	}
+}
+
+func TestOneChangedTeamRewritesItsShardHoweverManyRepositoriesNameIt(t *testing.T) {
+	p := big(5_000)
+	p.Teams = []Team{{Name: "octo-org/platform", Users: []string{"hubot", "monalisa"}}}
+	for i := range p.Repositories {
+		p.Repositories[i].Teams = []Member{{Name: "octo-org/platform", Role: RoleWrite}}
+	}
+	before := mustSplit(t, p)
+	p.Teams = []Team{{Name: "octo-org/platform", Users: []string{"monalisa"}}}
+	after := mustSplit(t, p)
+	rewritten := 0
+	for i := 1; i < len(before); i++ {
+		if before[i].Document != after[i].Document {
+			rewritten++
+		}
+	}
+	if rewritten != 1 || len(before) != len(after) {
+		t.Errorf("%d of %d shards were rewritten, want 1", rewritten, len(before))
 	}
 }
 
@@ -190,7 +221,7 @@ func TestJoinRefusesShardsThatDoNotBelongTogether(t *testing.T) {
 		"head of another format version":  {func(s []Shard) []Shard { s[0].FormatVersion++; return s }, ErrFormat},
 		"part of another format version":  {func(s []Shard) []Shard { s[1].FormatVersion++; return s }, ErrFormat},
 		"unknown field in the settings":   {func(s []Shard) []Shard { return reseal(s, 0, `{"quota":1,`) }, ErrFormat},
-		"unknown field in a part":         {func(s []Shard) []Shard { return reseal(s, 1, `{"teams":[],`) }, ErrFormat},
+		"unknown field in a part":         {func(s []Shard) []Shard { return reseal(s, 1, `{"quotas":[],`) }, ErrFormat},
 		"a part that is no JSON":          {func(s []Shard) []Shard { return reseal(s, 1, `{{`) }, ErrFormat},
 		"something behind the document":   {func(s []Shard) []Shard { s[1].Document += "{}"; return reseal(s, 1, "{") }, ErrFormat},
 		"settings that are not an object": {func(s []Shard) []Shard { s[0].Document = "[]"; return reseal(s, 0, "[") }, ErrFormat},

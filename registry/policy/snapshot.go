@@ -19,6 +19,8 @@ type Snapshot struct {
 	policy       Policy
 	revision     string
 	repositories map[string]*Repository
+	// teams are the users of each team, by its name.
+	teams map[string][]string
 	// prefixes are OWNER/REPOSITORY/ of all repositories, sorted.
 	prefixes []string
 	byHash   map[credential.Hash]*Credential
@@ -43,15 +45,26 @@ func newSnapshot(p Policy, revision string) (*Snapshot, error) {
 		policy:       p,
 		revision:     revision,
 		repositories: make(map[string]*Repository, len(p.Repositories)),
+		teams:        make(map[string][]string, len(p.Teams)),
 		byHash:       make(map[credential.Hash]*Credential, len(p.Credentials)),
 		byID:         make(map[string]*Credential, len(p.Credentials)),
 	}
 	if err := checkSettings(&s.policy); err != nil {
 		return nil, err
 	}
+	for i := range s.policy.Teams {
+		team := &s.policy.Teams[i]
+		if err := checkTeam(team); err != nil {
+			return nil, err
+		}
+		if s.teams[team.Name] != nil {
+			return nil, fmt.Errorf("team %s is there twice", team.Name)
+		}
+		s.teams[team.Name] = team.Users
+	}
 	for i := range s.policy.Repositories {
 		r := &s.policy.Repositories[i]
-		if err := checkRepository(r); err != nil {
+		if err := s.checkRepository(r); err != nil {
 			return nil, err
 		}
 		key := r.Owner + "/" + r.Name
@@ -96,7 +109,8 @@ func (s *Snapshot) PrefixesFrom(from string) []string {
 }
 
 // Role is the user's permission in a repository of this snapshot: Admin for its
-// owner, else what the repository grants by name.
+// owner, else the greatest of what the repository grants to the user by name and to
+// the teams that they are in.
 func (s *Snapshot) Role(user string, r *Repository) (Role, bool) {
 	if user == "" {
 		return "", false
@@ -104,13 +118,22 @@ func (s *Snapshot) Role(user string, r *Repository) (Role, bool) {
 	if user == r.Owner {
 		return RoleAdmin, true
 	}
+	var role Role
 	i, found := slices.BinarySearchFunc(r.Users, user, func(m Member, name string) int {
 		return strings.Compare(m.Name, name)
 	})
-	if !found {
-		return "", false
+	if found {
+		role = r.Users[i].Role
 	}
-	return r.Users[i].Role, true
+	for _, team := range r.Teams {
+		if role.Includes(team.Role) {
+			continue
+		}
+		if _, in := slices.BinarySearch(s.teams[team.Name], user); in {
+			role = team.Role
+		}
+	}
+	return role, role != ""
 }
 
 // CredentialByValue finds the credential that a token's value stands for. It does
@@ -132,7 +155,8 @@ func sorted(p Policy) Policy {
 	p.Repositories = slices.Clone(p.Repositories)
 	for i := range p.Repositories {
 		r := &p.Repositories[i]
-		r.Users = sortedBy(r.Users, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+		r.Users = sortedBy(r.Users, compareMembers)
+		r.Teams = sortedBy(r.Teams, compareMembers)
 	}
 	p.Repositories = sortedBy(p.Repositories, compareRepositories)
 	p.Credentials = slices.Clone(p.Credentials)
@@ -149,8 +173,15 @@ func sorted(p Policy) Policy {
 	}
 	p.Credentials = sortedBy(p.Credentials, func(a, b Credential) int { return strings.Compare(a.ID, b.ID) })
 	p.Purges = sortedBy(p.Purges, func(a, b Purge) int { return strings.Compare(a.ID, b.ID) })
+	p.Teams = slices.Clone(p.Teams)
+	for i := range p.Teams {
+		p.Teams[i].Users = sortedBy(p.Teams[i].Users, strings.Compare)
+	}
+	p.Teams = sortedBy(p.Teams, func(a, b Team) int { return strings.Compare(a.Name, b.Name) })
 	return p
 }
+
+func compareMembers(a, b Member) int { return strings.Compare(a.Name, b.Name) }
 
 func compareRepositories(a, b Repository) int {
 	return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Name, b.Name))
@@ -204,7 +235,19 @@ func checkSettings(p *Policy) error {
 	return nil
 }
 
-func checkRepository(r *Repository) error {
+func checkTeam(t *Team) error {
+	if t.Name == "" || len(t.Users) == 0 {
+		return fmt.Errorf("team %q has no name or nobody in it", t.Name)
+	}
+	for i, user := range t.Users {
+		if user == "" || i > 0 && t.Users[i-1] == user {
+			return fmt.Errorf("team %s: user %q is nobody or there twice", t.Name, user)
+		}
+	}
+	return nil
+}
+
+func (s *Snapshot) checkRepository(r *Repository) error {
 	if !component(r.Owner) || !component(r.Name) {
 		return fmt.Errorf("repository %q/%q has no usable name", r.Owner, r.Name)
 	}
@@ -214,13 +257,19 @@ func checkRepository(r *Repository) error {
 		return fmt.Errorf("repository %s/%s: visibility %q is unknown", r.Owner, r.Name, r.Visibility)
 	}
 	for i, user := range r.Users {
-		switch user.Role {
-		case RoleRead, RoleWrite, RoleAdmin:
-		default:
+		if !user.Role.known() {
 			return fmt.Errorf("repository %s/%s: role %q is unknown", r.Owner, r.Name, user.Role)
 		}
 		if user.Name == "" || i > 0 && r.Users[i-1].Name == user.Name {
 			return fmt.Errorf("repository %s/%s: user %q is nobody or there twice", r.Owner, r.Name, user.Name)
+		}
+	}
+	for i, team := range r.Teams {
+		if !team.Role.known() {
+			return fmt.Errorf("repository %s/%s: role %q is unknown", r.Owner, r.Name, team.Role)
+		}
+		if s.teams[team.Name] == nil || i > 0 && r.Teams[i-1].Name == team.Name {
+			return fmt.Errorf("repository %s/%s: team %q is unknown or there twice", r.Owner, r.Name, team.Name)
 		}
 	}
 	return nil

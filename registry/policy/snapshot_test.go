@@ -28,8 +28,16 @@ func example() Policy {
 		Repositories: []Repository{
 			{Owner: "octocat", Name: "octo-app", Visibility: Private, Users: []Member{
 				{Name: "monalisa", Role: RoleWrite}, {Name: "hubot", Role: RoleRead},
+			}, Teams: []Member{
+				{Name: "octo-org/platform", Role: RoleWrite}, {Name: "octo-org/audit", Role: RoleRead},
 			}},
 			{Owner: "hubot", Name: "tools", Visibility: Public},
+			{Owner: "octo-org", Name: "shared", Visibility: Private, Teams: []Member{{Name: "octo-org", Role: RoleAdmin}}},
+		},
+		Teams: []Team{
+			{Name: "octo-org/platform", Users: []string{"hubot", "builder"}},
+			{Name: "octo-org/audit", Users: []string{"monalisa", "auditor"}},
+			{Name: "octo-org", Users: []string{"founder"}},
 		},
 		Credentials: []Credential{
 			credentialOf("second", "monalisa", ScopeWrite, ScopeRead),
@@ -69,15 +77,31 @@ func TestSnapshotFindsRepositoriesAndRoles(t *testing.T) {
 	}
 	for user, want := range map[string]Role{
 		"octocat":  RoleAdmin, // the owner, who is not listed
-		"monalisa": RoleWrite,
-		"hubot":    RoleRead,
+		"monalisa": RoleWrite, // Read through a team
+		"hubot":    RoleWrite, // through a team, by name Read
+		"builder":  RoleWrite,
+		"auditor":  RoleRead,
+		"founder":  "",
 		"stranger": "",
+		"octo-org": "",
+		"audit":    "",
 		"":         "",
 	} {
 		role, has := s.Role(user, r)
 		if role != want || has != (want != "") {
 			t.Errorf("Role(%q) is %q, %v; want %q", user, role, has, want)
 		}
+	}
+}
+
+func TestAnOrganizationsOwnersAreAdminThroughItsTeamOfOwners(t *testing.T) {
+	s := mustSnapshot(t, example())
+	r, _ := s.Repository("octo-org/shared")
+	if role, _ := s.Role("founder", r); role != RoleAdmin {
+		t.Errorf("an owner of the organization has role %q", role)
+	}
+	if role, has := s.Role("builder", r); has {
+		t.Errorf("whoever is in a team of the organization alone has role %q", role)
 	}
 }
 
@@ -115,6 +139,7 @@ func TestSnapshotLooksUpWithoutAllocating(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		r, _ := s.Repository("octocat/octo-app")
 		s.Role("monalisa", r)
+		s.Role("builder", r)
 		c, _ := s.CredentialByValue("first")
 		s.CredentialByID(c.ID)
 	})
@@ -138,12 +163,21 @@ func TestRevisionFollowsContentAndNotOrder(t *testing.T) {
 	b.Credentials[0].NotAfter = new(b.Credentials[0].NotAfter.UTC())
 	b.Purges = append([]Purge{}, b.Purges...)
 	b.Repositories[0].Users = []Member{}
+	b.Repositories[1].Teams[0], b.Repositories[1].Teams[1] = b.Repositories[1].Teams[1], b.Repositories[1].Teams[0]
+	b.Teams[0], b.Teams[2] = b.Teams[2], b.Teams[0]
+	b.Teams[1].Users[0], b.Teams[1].Users[1] = b.Teams[1].Users[1], b.Teams[1].Users[0]
 	if x, y := mustSnapshot(t, a).Revision(), mustSnapshot(t, b).Revision(); x != y {
 		t.Errorf("another order gives another revision: %s, %s", x, y)
 	}
-	b.Repositories[1].Visibility = Internal
-	if x, y := mustSnapshot(t, a).Revision(), mustSnapshot(t, b).Revision(); x == y {
-		t.Error("other content gives the same revision")
+	for what, change := range map[string]func(*Policy){
+		"visibility": func(p *Policy) { p.Repositories[1].Visibility = Internal },
+		"team":       func(p *Policy) { p.Teams[0].Users[0] = "somebody-else" },
+	} {
+		c := example()
+		change(&c)
+		if x, y := mustSnapshot(t, a).Revision(), mustSnapshot(t, c).Revision(); x == y {
+			t.Errorf("another %s gives the same revision", what)
+		}
 	}
 }
 
@@ -152,21 +186,29 @@ func TestSnapshotRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		change func(*Policy)
 		want   string
 	}{
-		"no instance":           {func(p *Policy) { p.Instance.UID = "" }, "no instance"},
-		"no host":               {func(p *Policy) { p.Hosts.Docker = "" }, "lacks a host"},
-		"unknown support":       {func(p *Policy) { p.Support = "Sometimes" }, `support "Sometimes" is unknown`},
-		"no support":            {func(p *Policy) { p.Support = "" }, `support "" is unknown`},
-		"unknown anonymousPull": {func(p *Policy) { p.AnonymousPull = "All" }, `anonymousPull "All" is unknown`},
-		"unknown foreignLayers": {func(p *Policy) { p.ForeignLayers = "Reject" }, `foreignLayers "Reject" is unknown`},
-		"missingReferences":     {func(p *Policy) { p.MissingReferences = "Maybe" }, `missingReferences "Maybe" is unknown`},
-		"negative layer size":   {func(p *Policy) { p.Limits.MaxLayerSize = -1 }, "less than nothing"},
-		"negative image size":   {func(p *Policy) { p.Limits.WarnImageSize = -1 }, "less than nothing"},
-		"unknown visibility":    {func(p *Policy) { p.Repositories[0].Visibility = "Secret" }, `visibility "Secret" is unknown`},
-		"unknown role":          {func(p *Policy) { p.Repositories[0].Users[0].Role = "Maintain" }, `role "Maintain" is unknown`},
-		"nameless user":         {func(p *Policy) { p.Repositories[0].Users[0].Name = "" }, "nobody or there twice"},
-		"user twice":            {func(p *Policy) { p.Repositories[0].Users[0].Name = "hubot" }, "nobody or there twice"},
-		"no owner":              {func(p *Policy) { p.Repositories[0].Owner = "" }, "no usable name"},
-		"slash in owner":        {func(p *Policy) { p.Repositories[0].Owner = "a/b" }, "no usable name"},
+		"no instance":            {func(p *Policy) { p.Instance.UID = "" }, "no instance"},
+		"no host":                {func(p *Policy) { p.Hosts.Docker = "" }, "lacks a host"},
+		"unknown support":        {func(p *Policy) { p.Support = "Sometimes" }, `support "Sometimes" is unknown`},
+		"no support":             {func(p *Policy) { p.Support = "" }, `support "" is unknown`},
+		"unknown anonymousPull":  {func(p *Policy) { p.AnonymousPull = "All" }, `anonymousPull "All" is unknown`},
+		"unknown foreignLayers":  {func(p *Policy) { p.ForeignLayers = "Reject" }, `foreignLayers "Reject" is unknown`},
+		"missingReferences":      {func(p *Policy) { p.MissingReferences = "Maybe" }, `missingReferences "Maybe" is unknown`},
+		"negative layer size":    {func(p *Policy) { p.Limits.MaxLayerSize = -1 }, "less than nothing"},
+		"negative image size":    {func(p *Policy) { p.Limits.WarnImageSize = -1 }, "less than nothing"},
+		"unknown visibility":     {func(p *Policy) { p.Repositories[0].Visibility = "Secret" }, `visibility "Secret" is unknown`},
+		"unknown role":           {func(p *Policy) { p.Repositories[0].Users[0].Role = "Maintain" }, `role "Maintain" is unknown`},
+		"nameless user":          {func(p *Policy) { p.Repositories[0].Users[0].Name = "" }, "nobody or there twice"},
+		"user twice":             {func(p *Policy) { p.Repositories[0].Users[0].Name = "hubot" }, "nobody or there twice"},
+		"team twice":             {func(p *Policy) { p.Teams[0].Name = "octo-org/audit" }, "team octo-org/audit is there twice"},
+		"nameless team":          {func(p *Policy) { p.Teams[0].Name = "" }, "no name or nobody"},
+		"team of nobody":         {func(p *Policy) { p.Teams[0].Users = nil }, "no name or nobody"},
+		"team user twice":        {func(p *Policy) { p.Teams[0].Users[0] = "builder" }, "nobody or there twice"},
+		"nameless team user":     {func(p *Policy) { p.Teams[0].Users[0] = "" }, "nobody or there twice"},
+		"team that is not there": {func(p *Policy) { p.Repositories[0].Teams[0].Name = "octo-org/other" }, `team "octo-org/other" is unknown`},
+		"team with a role twice": {func(p *Policy) { p.Repositories[0].Teams[0].Name = "octo-org/audit" }, "unknown or there twice"},
+		"unknown role of a team": {func(p *Policy) { p.Repositories[0].Teams[0].Role = "Maintain" }, `role "Maintain" is unknown`},
+		"no owner":               {func(p *Policy) { p.Repositories[0].Owner = "" }, "no usable name"},
+		"slash in owner":         {func(p *Policy) { p.Repositories[0].Owner = "a/b" }, "no usable name"},
 		"repository twice": {func(p *Policy) {
 			p.Repositories[1].Owner, p.Repositories[1].Name = "octocat", "octo-app"
 		}, "octocat/octo-app is there twice"},
