@@ -24,9 +24,11 @@ type Input struct {
 	Instance *v1alpha1.PackagesInstance
 	// URL is where clients reach the registry; empty means HTTPS at its host.
 	URL string
-	// Repositories and Tokens of other instances or namespaces are ignored.
-	Repositories []v1alpha1.PackagesRepository
-	Tokens       []Token
+	// Organizations, Repositories and Tokens of other instances or namespaces are
+	// ignored.
+	Organizations []v1alpha1.PackagesOrganization
+	Repositories  []v1alpha1.PackagesRepository
+	Tokens        []Token
 }
 
 // Token is a PackagesToken with the values that stand for it at the moment.
@@ -51,27 +53,14 @@ type Result struct {
 	Problems []Problem
 }
 
-// Problem says why an object has no effect. Kind, Namespace and Name are the
-// object's; Reason is one of v1alpha1's reasons of conditions, and Message is for
-// a person.
-type Problem struct {
-	Kind      string
-	Namespace string
-	Name      string
-	Reason    string
-	Message   string
-}
-
-// Kinds of Problem.
-const (
-	KindRepository = "PackagesRepository"
-	KindToken      = "PackagesToken"
-)
-
 // Compile makes the policy of one instance. Objects that are being deleted have no
 // rights in it. A repository that is being deleted with deletionPolicy Delete, and
 // held its owner and name, is a purge until its data finalizer is gone. Expired
 // tokens stay in the policy, since the registry's clock decides about them.
+//
+// A name is a user's or an organization's, never both: where an organization is
+// declared, whichever came first, a token of a user of that name, and an entry for
+// one in a list, give nothing.
 func Compile(in Input) Result {
 	instance := in.Instance
 	hosts := HostsOf(&instance.Spec)
@@ -91,8 +80,9 @@ func Compile(in Input) Result {
 			WarnImageSize: limit(instance.Spec.Docker.Limits.WarnImageSize, policy.DefaultWarnImageSize),
 		},
 	}}
-	compileRepositories(&result, instance, in.Repositories)
-	compileTokens(&result, instance, in.Tokens)
+	names := compileOrganizations(&result, instance, in.Organizations)
+	compileRepositories(&result, instance, in.Repositories, names)
+	compileTokens(&result, instance, in.Tokens, names)
 	slices.SortFunc(result.Problems, func(a, b Problem) int {
 		return slices.Compare([]string{a.Kind, a.Namespace, a.Name}, []string{b.Kind, b.Namespace, b.Name})
 	})
@@ -144,7 +134,7 @@ func limit(size *resource.Quantity, byDefault int64) int64 {
 	return size.Value()
 }
 
-func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesRepository) {
+func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesRepository, names directory) {
 	groups := map[string][]*v1alpha1.PackagesRepository{}
 	for i := range objects {
 		object := &objects[i]
@@ -162,7 +152,11 @@ func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, ob
 		}
 		switch {
 		case holder.DeletionTimestamp.IsZero():
-			result.Policy.Repositories = append(result.Policy.Repositories, repository(&holder.Spec))
+			compiled, faults := repository(&holder.Spec, names)
+			result.Policy.Repositories = append(result.Policy.Repositories, compiled)
+			if len(faults) > 0 {
+				result.Problems = append(result.Problems, partial(KindRepository, holder, faults))
+			}
 		case PurgeWanted(holder):
 			result.Policy.Purges = append(result.Policy.Purges, policy.Purge{
 				ID: string(holder.UID), Owner: holder.Spec.Owner, Name: holder.Spec.Name,
@@ -172,6 +166,7 @@ func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, ob
 	slices.SortFunc(result.Policy.Repositories, func(a, b policy.Repository) int {
 		return slices.Compare([]string{a.Owner, a.Name}, []string{b.Owner, b.Name})
 	})
+	result.Policy.Teams = names.teams(result.Policy.Repositories)
 	slices.SortFunc(result.Policy.Purges, func(a, b policy.Purge) int { return strings.Compare(a.ID, b.ID) })
 }
 
@@ -193,15 +188,30 @@ func duplicate(object, holder *v1alpha1.PackagesRepository) Problem {
 }
 
 // repository keeps what has effect: the owner is Admin without being listed, and
-// of two roles of one user the greater.
-func repository(spec *v1alpha1.PackagesRepositorySpec) policy.Repository {
+// of two roles of one user or team the greater.
+func repository(spec *v1alpha1.PackagesRepositorySpec, names directory) (policy.Repository, []fault) {
+	var faults []fault
 	users := make([]policy.Member, 0, len(spec.Access.Users))
-	for _, user := range spec.Access.Users {
+	for i, user := range spec.Access.Users {
+		if names[user.Name] != nil {
+			faults = append(faults, fault{v1alpha1.ReasonUserIsOrganization, fmt.Sprintf("spec.access.users[%d]", i),
+				user.Name + " is an organization and not a user: name its teams in spec.access.teams, or users"})
+			continue
+		}
 		if role, known := role(user.Role); known && user.Name != "" && user.Name != spec.Owner {
 			users = append(users, policy.Member{Name: user.Name, Role: role})
 		}
 	}
-	slices.SortFunc(users, func(a, b policy.Member) int {
+	teams, missing := names.grants(spec.Access.Teams)
+	return policy.Repository{
+		Owner: spec.Owner, Name: spec.Name, Visibility: visibility(spec.Visibility),
+		Users: distinctMembers(users), Teams: distinctMembers(append(teams, names.ownersOf(spec.Owner)...)),
+	}, append(faults, missing...)
+}
+
+// distinctMembers sorts members by name and keeps the greatest role of each.
+func distinctMembers(members []policy.Member) []policy.Member {
+	slices.SortFunc(members, func(a, b policy.Member) int {
 		if a.Name == b.Name && a.Role != b.Role {
 			if a.Role.Includes(b.Role) {
 				return -1
@@ -210,8 +220,7 @@ func repository(spec *v1alpha1.PackagesRepositorySpec) policy.Repository {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	users = slices.CompactFunc(users, func(a, b policy.Member) bool { return a.Name == b.Name })
-	return policy.Repository{Owner: spec.Owner, Name: spec.Name, Visibility: visibility(spec.Visibility), Users: slices.Clip(users)}
+	return slices.Clip(slices.CompactFunc(members, func(a, b policy.Member) bool { return a.Name == b.Name }))
 }
 
 func visibility(v v1alpha1.Visibility) policy.Visibility {
@@ -236,7 +245,7 @@ func role(r v1alpha1.RepositoryRole) (policy.Role, bool) {
 	return "", false
 }
 
-func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens []Token) {
+func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens []Token, names directory) {
 	users := map[credential.Hash][]*v1alpha1.PackagesToken{}
 	var effective []Token
 	for _, token := range tokens {
@@ -251,6 +260,15 @@ func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens [
 		}
 	}
 	for _, token := range effective {
+		if organization := names[token.Object.Spec.User]; organization != nil {
+			result.Problems = append(result.Problems, Problem{
+				Kind: KindToken, Namespace: token.Object.Namespace, Name: token.Object.Name, Field: "spec.user",
+				Reason: v1alpha1.ReasonUserIsOrganization,
+				Message: fmt.Sprintf("%s is an organization, by the PackagesOrganization %s, and only users have tokens: delete this token, and create one for a user",
+					token.Object.Spec.User, organization.holder.Name),
+			})
+			continue
+		}
 		if others := sharers(token, users); len(others) > 0 {
 			result.Problems = append(result.Problems, Problem{
 				Kind: KindToken, Namespace: token.Object.Namespace, Name: token.Object.Name,

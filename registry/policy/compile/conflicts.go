@@ -18,13 +18,13 @@ import (
 
 // Contender is an object that may hold what only one object can.
 type Contender interface {
-	*v1alpha1.PackagesRepository | *v1alpha1.PackagesInstance
+	*v1alpha1.PackagesOrganization | *v1alpha1.PackagesRepository | *v1alpha1.PackagesInstance
 	metav1.Object
 }
 
 // Holder is which of the contenders has effect: the incumbent, whose condition
-// Accepted is True, else the oldest, else the one with the least UID, namespace and
-// name. An object that is being deleted holds on until it is gone. contenders must
+// Accepted is True, or False for a part of it alone, else the oldest, else the one
+// with the least UID, namespace and name. An object that is being deleted holds on until it is gone. contenders must
 // not be empty.
 func Holder[C Contender](contenders []C) C {
 	return slices.MinFunc(contenders, precedence[C])
@@ -53,12 +53,15 @@ func compareBool(a, b bool) int {
 func incumbent[C Contender](object C) bool {
 	var conditions []metav1.Condition
 	switch object := any(object).(type) {
+	case *v1alpha1.PackagesOrganization:
+		conditions = object.Status.Conditions
 	case *v1alpha1.PackagesRepository:
 		conditions = object.Status.Conditions
 	case *v1alpha1.PackagesInstance:
 		conditions = object.Status.Conditions
 	}
-	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionAccepted)
+	accepted := meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted)
+	return accepted != nil && (accepted.Status == metav1.ConditionTrue || slices.Contains(partialReasons, accepted.Reason))
 }
 
 // HostOverlap is a host that both have, and whether there is one. The host sets
