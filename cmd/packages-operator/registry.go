@@ -53,8 +53,8 @@ func newRegistryCommand() *cobra.Command {
 		Short: "Serve docker push and docker pull",
 		Long: `Serves one instance's Docker registry.
 
-Alone, it reads a PackagesInstance, PackagesRepositories, PackagesTokens and plain
-Secrets from YAML files, and follows their changes. In a cluster, where the
+Alone, it reads a PackagesInstance, PackagesOrganizations, PackagesRepositories,
+PackagesTokens and plain Secrets from YAML files, and follows their changes. In a cluster, where the
 manager starts it, it follows the PackagesPolicy objects of its instance.`,
 		Example: `  # Alone, on this machine.
   packages-operator registry --standalone config/samples/standalone \

@@ -4,6 +4,7 @@
 package files
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,10 +24,11 @@ import (
 )
 
 const (
-	kindInstance   = "PackagesInstance"
-	kindRepository = compile.KindRepository
-	kindToken      = compile.KindToken
-	kindSecret     = "Secret"
+	kindInstance     = "PackagesInstance"
+	kindOrganization = compile.KindOrganization
+	kindRepository   = compile.KindRepository
+	kindToken        = compile.KindToken
+	kindSecret       = "Secret"
 
 	// maxFileSize bounds one file, in bytes.
 	maxFileSize = 32 << 20
@@ -135,12 +137,13 @@ type objectSet struct {
 	kinds     map[string]*kindSchema
 	namespace string
 
-	instance     *v1alpha1.PackagesInstance
-	repositories []v1alpha1.PackagesRepository
-	tokens       []*v1alpha1.PackagesToken
-	secrets      map[string]*secret
-	places       map[objectKey]*document
-	faults       []error
+	instance      *v1alpha1.PackagesInstance
+	organizations []v1alpha1.PackagesOrganization
+	repositories  []v1alpha1.PackagesRepository
+	tokens        []*v1alpha1.PackagesToken
+	secrets       map[string]*secret
+	places        map[objectKey]*document
+	faults        []error
 }
 
 func (s *objectSet) fail(err error) { s.faults = append(s.faults, err) }
@@ -175,8 +178,8 @@ func (s *objectSet) add(d *document) {
 	key := objectKey{kind, name}
 	switch {
 	case !s.reads(apiVersion, kind):
-		s.fail(d.errorAt("kind", "kind %q of apiVersion %q is not read here: write %s, %s or %s of %s, or %s of v1",
-			kind, apiVersion, kindInstance, kindRepository, kindToken, v1alpha1.GroupVersion, kindSecret))
+		s.fail(d.errorAt("kind", "kind %q of apiVersion %q is not read here: write %s, %s, %s or %s of %s, or %s of v1",
+			kind, apiVersion, kindInstance, kindOrganization, kindRepository, kindToken, v1alpha1.GroupVersion, kindSecret))
 		return
 	case name == "":
 		s.fail(d.errorAt("metadata.name", "metadata.name is missing: give the %s a name", kind))
@@ -202,7 +205,7 @@ func (s *objectSet) reads(apiVersion, kind string) bool {
 	switch kind {
 	case kindSecret:
 		return apiVersion == "v1"
-	case kindInstance, kindRepository, kindToken:
+	case kindInstance, kindOrganization, kindRepository, kindToken:
 		return apiVersion == v1alpha1.GroupVersion.String()
 	}
 	return false
@@ -226,6 +229,11 @@ func (s *objectSet) addObject(d *document, kind string) {
 	switch kind {
 	case kindInstance:
 		s.addInstance(d)
+	case kindOrganization:
+		var object v1alpha1.PackagesOrganization
+		if s.convert(d, &object) {
+			s.organizations = append(s.organizations, object)
+		}
 	case kindRepository:
 		var object v1alpha1.PackagesRepository
 		if s.convert(d, &object) {
@@ -273,10 +281,13 @@ func (s *objectSet) compile(url string) policy.Policy {
 		}
 		return policy.Policy{}
 	}
+	for i := range s.organizations {
+		s.checkInstance(kindOrganization, s.organizations[i].Name, s.organizations[i].Spec.InstanceRef)
+	}
 	for i := range s.repositories {
 		s.checkInstance(kindRepository, s.repositories[i].Name, s.repositories[i].Spec.InstanceRef)
 	}
-	in := compile.Input{Instance: s.instance, URL: url, Repositories: s.repositories}
+	in := compile.Input{Instance: s.instance, URL: url, Organizations: s.organizations, Repositories: s.repositories}
 	for _, token := range s.tokens {
 		s.checkInstance(kindToken, token.Name, token.Spec.InstanceRef)
 		if token.Spec.Rotation != nil {
@@ -294,7 +305,8 @@ func (s *objectSet) compile(url string) policy.Policy {
 	}
 	result := compile.Compile(in)
 	for _, problem := range result.Problems {
-		s.fail(s.places[objectKey{problem.Kind, problem.Name}].errorAt("metadata.name", "%s %s: %s", problem.Kind, problem.Name, problem.Message))
+		s.fail(s.places[objectKey{problem.Kind, problem.Name}].errorAt(cmp.Or(problem.Field, "metadata.name"),
+			"%s %s: %s", problem.Kind, problem.Name, problem.Message))
 	}
 	return result.Policy
 }

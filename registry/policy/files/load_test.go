@@ -62,6 +62,24 @@ spec:
         role: Write
 `
 
+const organizationYAML = `apiVersion: packages-operator.io/v1alpha1
+kind: PackagesOrganization
+metadata:
+  name: octo-org
+spec:
+  instanceRef:
+    name: local
+  name: octo-org
+  owners:
+    - founder
+  members:
+    - hubot
+  teams:
+    - name: platform
+      members:
+        - hubot
+`
+
 const tokenYAML = `apiVersion: packages-operator.io/v1alpha1
 kind: PackagesToken
 metadata:
@@ -147,6 +165,35 @@ func TestLoadCompilesWhatTheFilesDeclare(t *testing.T) {
 	c, found := s.CredentialByValue(value)
 	if !found || c.User != "monalisa" || c.Token != "monalisa" {
 		t.Errorf("credential is %+v", c)
+	}
+}
+
+func TestOrganizationsGiveRolesAloneToo(t *testing.T) {
+	files := good()
+	files["organizations.yaml"] = organizationYAML + "---\n" + strings.Replace(strings.ReplaceAll(repositoryYAML, "octo-app", "shared"), `owner: octocat
+  name: shared
+  access:
+    users:
+      - name: monalisa
+        role: Write`, `owner: octo-org
+  name: shared
+  access:
+    teams:
+      - organization: octo-org
+        name: platform
+        role: Read`, 1)
+	s, err := Load(directory(t, files), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, found := s.Repository("octo-org/shared")
+	if !found {
+		t.Fatal("octo-org/shared is not declared")
+	}
+	for user, want := range map[string]policy.Role{"founder": policy.RoleAdmin, "hubot": policy.RoleRead, "monalisa": ""} {
+		if role, _ := s.Role(user, r); role != want {
+			t.Errorf("%s has role %q, want %q", user, role, want)
+		}
 	}
 }
 
@@ -262,6 +309,24 @@ func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
 		"one owner and name twice": {func(files map[string]string) {
 			files["z.yaml"] = strings.Replace(repositoryYAML, "  name: octo-app\nspec", "  name: again\nspec", 1)
 		}, []string{"repositories.yaml:4: PackagesRepository octo-app: octocat/octo-app is already declared by the PackagesRepository again: delete one of the two"}},
+		"a user that is an organization, in access": {func(files map[string]string) {
+			files["z.yaml"] = strings.ReplaceAll(organizationYAML, "octo-org", "monalisa")
+		}, []string{
+			"repositories.yaml:12: PackagesRepository octo-app: spec.access.users[0]: monalisa is an organization and not a user",
+			"tokens.yml:8: PackagesToken monalisa: monalisa is an organization, by the PackagesOrganization monalisa, and only users have tokens",
+		}},
+		"a team that is not there": {replaced("repositories.yaml", "    users:\n      - name: monalisa", "    teams:\n      - organization: octo-org\n        name: platform"),
+			[]string{"repositories.yaml:12: PackagesRepository octo-app: spec.access.teams[0]: there is no organization octo-org"}},
+		"somebody in a team who does not belong to the organization": {func(files map[string]string) {
+			files["z.yaml"] = strings.Replace(organizationYAML, "    - hubot\n  teams", "    - builder\n  teams", 1)
+		}, []string{"z.yaml:16: PackagesOrganization octo-org: spec.teams[0].members[0]: hubot is neither in spec.owners nor in spec.members"}},
+		"one organization twice": {func(files map[string]string) {
+			files["y.yaml"] = organizationYAML
+			files["z.yaml"] = strings.Replace(organizationYAML, "name: octo-org\nspec", "name: again\nspec", 1)
+		}, []string{"y.yaml:4: PackagesOrganization octo-org: the organization octo-org is already declared by the PackagesOrganization again: delete one of the two"}},
+		"instanceRef of an organization": {func(files map[string]string) {
+			files["z.yaml"] = strings.Replace(organizationYAML, "name: local", "name: elsewhere", 1)
+		}, []string{"z.yaml:7: there is no PackagesInstance elsewhere here: write local"}},
 		"one value twice": {func(files map[string]string) {
 			files["z.yaml"] = strings.Replace(tokenYAML, "name: monalisa\nspec", "name: again\nspec", 1)
 		}, []string{
@@ -269,7 +334,7 @@ func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
 			"z.yaml:4: PackagesToken again: the value is also that of the PackagesToken monalisa",
 		}},
 		"unknown kind": {replaced("repositories.yaml", "kind: PackagesRepository", "kind: Repository"),
-			[]string{`repositories.yaml:2: kind "Repository" of apiVersion "packages-operator.io/v1alpha1" is not read here: write PackagesInstance, PackagesRepository or PackagesToken of packages-operator.io/v1alpha1, or Secret of v1`}},
+			[]string{`repositories.yaml:2: kind "Repository" of apiVersion "packages-operator.io/v1alpha1" is not read here: write PackagesInstance, PackagesOrganization, PackagesRepository or PackagesToken of packages-operator.io/v1alpha1, or Secret of v1`}},
 		"the internal kind": {replaced("repositories.yaml", "kind: PackagesRepository", "kind: PackagesPolicy"),
 			[]string{`repositories.yaml:2: kind "PackagesPolicy"`}},
 		"unknown version": {replaced("repositories.yaml", "v1alpha1", "v1"),
