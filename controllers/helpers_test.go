@@ -41,6 +41,19 @@ func newInstance(namespace string) *v1alpha1.PackagesInstance {
 	}
 }
 
+// newOrganization is octo-org: octocat owns it, hubot and builder belong to it, and
+// hubot is in its team platform.
+func newOrganization(namespace, name string) *v1alpha1.PackagesOrganization {
+	return &v1alpha1.PackagesOrganization{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.PackagesOrganizationSpec{
+			InstanceRef: v1alpha1.InstanceReference{Name: "acme"}, Name: "octo-org",
+			Owners: []string{"octocat"}, Members: []string{"hubot", "builder"},
+			Teams: []v1alpha1.OrganizationTeam{{Name: "platform", Members: []string{"hubot"}}},
+		},
+	}
+}
+
 func newRepository(namespace, name string) *v1alpha1.PackagesRepository {
 	return &v1alpha1.PackagesRepository{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -109,6 +122,8 @@ func conditionsOf(ctx context.Context, object client.Object) []metav1.Condition 
 	var observed int64
 	switch object := object.(type) {
 	case *v1alpha1.PackagesInstance:
+		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration
+	case *v1alpha1.PackagesOrganization:
 		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration
 	case *v1alpha1.PackagesRepository:
 		conditions, observed = object.Status.Conditions, object.Status.ObservedGeneration

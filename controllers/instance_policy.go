@@ -55,10 +55,9 @@ func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error
 	return stalled(v1alpha1.ReasonHostConflict, message)
 }
 
-// publishUnaccepted tells the instance's repositories and tokens that they have no
-// effect.
+// publishUnaccepted tells what belongs to the instance that it has no effect.
 func (r *instanceReconciler) publishUnaccepted(ctx context.Context, s *instanceScope) error {
-	repositories, tokens, err := r.load(ctx, s.instance)
+	input, err := r.load(ctx, s.instance)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func (r *instanceReconciler) publishUnaccepted(ctx context.Context, s *instanceS
 	}
 	r.verdicts.publish(client.ObjectKeyFromObject(s.instance), compiled{
 		uid: s.instance.UID, generation: s.instance.Generation, dataless: pvc == nil,
-		subjects: subjectsOf(repositories, tokens, nil),
+		subjects: subjectsOf(input, nil),
 	})
 	return nil
 }
@@ -116,12 +115,12 @@ func (r *instanceReconciler) identify(ctx context.Context, s *instanceScope) err
 
 // applyPolicy compiles what the namespace declares and hands it to the pods.
 func (r *instanceReconciler) applyPolicy(ctx context.Context, s *instanceScope) error {
-	input := compile.Input{Instance: s.instance.DeepCopy()}
-	input.Instance.UID = s.dataUID
-	var err error
-	if input.Repositories, input.Tokens, err = r.load(ctx, s.instance); err != nil {
+	input, err := r.load(ctx, s.instance)
+	if err != nil {
 		return err
 	}
+	input.Instance = s.instance.DeepCopy()
+	input.Instance.UID = s.dataUID
 	result := compile.Compile(input)
 	shards, revision, err := policy.Split(result.Policy)
 	if err != nil {
@@ -136,7 +135,7 @@ func (r *instanceReconciler) applyPolicy(ctx context.Context, s *instanceScope) 
 	}
 	r.verdicts.publish(client.ObjectKeyFromObject(s.instance), compiled{
 		uid: s.instance.UID, generation: s.instance.Generation, accepted: true, revision: revision,
-		subjects: subjectsOf(input.Repositories, input.Tokens, result.Problems),
+		subjects: subjectsOf(input, result.Problems),
 	})
 	return nil
 }
@@ -169,17 +168,16 @@ func (r *instanceReconciler) applyShards(ctx context.Context, s *instanceScope, 
 	return nil
 }
 
-// load reads the namespace's repositories and tokens of the instance, and the
-// values that stand for the tokens.
-func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.PackagesInstance) ([]v1alpha1.PackagesRepository, []compile.Token, error) {
+// load reads what the namespace declares for the instance, and the values that
+// stand for the tokens.
+func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.PackagesInstance) (compile.Input, error) {
+	var organizations v1alpha1.PackagesOrganizationList
 	var repositories v1alpha1.PackagesRepositoryList
 	var tokens v1alpha1.PackagesTokenList
-	ofInstance := []client.ListOption{client.InNamespace(instance.Namespace), client.MatchingFields{indexInstance: instance.Name}}
-	if err := r.cached.List(ctx, &repositories, ofInstance...); err != nil {
-		return nil, nil, fmt.Errorf("listing repositories: %w", err)
-	}
-	if err := r.cached.List(ctx, &tokens, ofInstance...); err != nil {
-		return nil, nil, fmt.Errorf("listing tokens: %w", err)
+	for what, list := range map[string]client.ObjectList{"organizations": &organizations, "repositories": &repositories, "tokens": &tokens} {
+		if err := r.cached.List(ctx, list, client.InNamespace(instance.Namespace), client.MatchingFields{indexInstance: instance.Name}); err != nil {
+			return compile.Input{}, fmt.Errorf("listing %s: %w", what, err)
+		}
 	}
 	inputs := make([]compile.Token, 0, len(tokens.Items))
 	for i := range tokens.Items {
@@ -189,11 +187,11 @@ func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.Packag
 		input.Credentials, err = r.credentials(ctx, token)
 		// The token's controller says why there is none; here it has no value.
 		if f := (*finding)(nil); err != nil && !errors.As(err, &f) {
-			return nil, nil, err
+			return compile.Input{}, err
 		}
 		inputs = append(inputs, input)
 	}
-	return repositories.Items, inputs, nil
+	return compile.Input{Instance: instance, Organizations: organizations.Items, Repositories: repositories.Items, Tokens: inputs}, nil
 }
 
 // credentials are the values that stand for a token now.
@@ -223,21 +221,28 @@ func (r *instanceReconciler) credentials(ctx context.Context, token *v1alpha1.Pa
 }
 
 // subjectsOf pairs what went into a compile with what came out of it.
-func subjectsOf(repositories []v1alpha1.PackagesRepository, tokens []compile.Token, problems []compile.Problem) map[kind][]subject {
+func subjectsOf(input compile.Input, problems []compile.Problem) map[kind][]subject {
 	type name struct{ kind, name string }
 	problemOf := make(map[name]*compile.Problem, len(problems))
 	for i, problem := range problems {
 		problemOf[name{problem.Kind, problem.Name}] = &problems[i]
 	}
 	subjects := map[kind][]subject{}
-	for i := range repositories {
-		object := &repositories[i]
+	for i := range input.Organizations {
+		object := &input.Organizations[i]
+		subjects[kindOrganization] = append(subjects[kindOrganization], subject{
+			key: client.ObjectKeyFromObject(object), uid: object.UID, version: organizationVersion(object),
+			problem: problemOf[name{compile.KindOrganization, object.Name}],
+		})
+	}
+	for i := range input.Repositories {
+		object := &input.Repositories[i]
 		subjects[kindRepository] = append(subjects[kindRepository], subject{
 			key: client.ObjectKeyFromObject(object), uid: object.UID, version: repositoryVersion(object),
 			problem: problemOf[name{compile.KindRepository, object.Name}],
 		})
 	}
-	for _, token := range tokens {
+	for _, token := range input.Tokens {
 		subjects[kindToken] = append(subjects[kindToken], subject{
 			key: client.ObjectKeyFromObject(token.Object), uid: token.Object.UID, version: tokenVersion(token.Object, token.Credentials),
 			problem: problemOf[name{compile.KindToken, token.Object.Name}],
@@ -246,8 +251,12 @@ func subjectsOf(repositories []v1alpha1.PackagesRepository, tokens []compile.Tok
 	return subjects
 }
 
-// repositoryVersion and tokenVersion change with whatever the policy takes from
-// the object.
+// organizationVersion, repositoryVersion and tokenVersion change with whatever the
+// policy takes from the object.
+func organizationVersion(object *v1alpha1.PackagesOrganization) string {
+	return strconv.FormatInt(object.Generation, 10)
+}
+
 func repositoryVersion(object *v1alpha1.PackagesRepository) string {
 	return strconv.FormatInt(object.Generation, 10)
 }

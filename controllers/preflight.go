@@ -47,7 +47,7 @@ func Preflight(cluster Discovery) error {
 		return fmt.Errorf("asking the Kubernetes API server for its kinds: %w", err)
 	}
 	var missing []string
-	for _, kind := range []string{"PackagesInstance", "PackagesPolicy", "PackagesRepository", "PackagesToken"} {
+	for _, kind := range []string{"PackagesInstance", "PackagesOrganization", "PackagesPolicy", "PackagesRepository", "PackagesToken"} {
 		if served == nil || !slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Kind == kind }) {
 			missing = append(missing, kind)
 		}

@@ -37,7 +37,7 @@ func (c cluster) ServerResourcesForGroupVersion(string) (*metav1.APIResourceList
 }
 
 func TestPreflight(t *testing.T) {
-	all := []string{"PackagesInstance", "PackagesPolicy", "PackagesRepository", "PackagesToken"}
+	all := []string{"PackagesInstance", "PackagesOrganization", "PackagesPolicy", "PackagesRepository", "PackagesToken"}
 	for name, test := range map[string]struct {
 		cluster cluster
 		// want is part of the error, empty for none.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -60,35 +59,25 @@ func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 		return ctrl.Result{}, err
 	}
 	outcome.failure = err
-	return ctrl.Result{}, r.summarize(ctx, repository, outcome)
+	return ctrl.Result{}, r.reporter.report(ctx, r.writer, r.declaration(repository), r.now(), outcome)
 }
 
 // declare decides about a repository that is to be served.
 func (r *repositoryReconciler) declare(ctx context.Context, repository *v1alpha1.PackagesRepository) (conclusion, error) {
-	c := conclusion{ready: fmt.Sprintf("images are at OWNER/REPOSITORY %s/%s", repository.Spec.Owner, repository.Spec.Name)}
-	instance, err := findInstance(ctx, r.cached, repository.Namespace, repository.Spec.InstanceRef.Name)
-	if err != nil {
-		if f := (*finding)(nil); errors.As(err, &f) {
-			c.accepted = &acceptance{false, f.reason, f.message}
-		}
-		return c, err
+	return r.verdicts.conclude(ctx, r.cached, r.declaration(repository))
+}
+
+func (r *repositoryReconciler) declaration(repository *v1alpha1.PackagesRepository) declaration {
+	return declaration{
+		object:     repository,
+		kind:       kindRepository,
+		instance:   repository.Spec.InstanceRef.Name,
+		version:    repositoryVersion(repository),
+		conditions: &repository.Status.Conditions,
+		observed:   &repository.Status.ObservedGeneration,
+		ready:      fmt.Sprintf("images are at OWNER/REPOSITORY %s/%s", repository.Spec.Owner, repository.Spec.Name),
+		accepted:   "no other object declares this owner and name, and every entry of access has effect",
 	}
-	if !hasEffect(instance) {
-		return c, progressing(v1alpha1.ReasonInstanceNotReady, instanceWithoutEffect(instance.Name))
-	}
-	verdict, known := r.verdicts.of(client.ObjectKeyFromObject(instance), kindRepository, repository.UID, repositoryVersion(repository))
-	switch {
-	case !known:
-		return c, undecided(instance.Name, repository.Status.ObservedGeneration, repository.Generation)
-	case verdict.problem != nil:
-		c.accepted = &acceptance{false, verdict.problem.Reason, verdict.problem.Message}
-		return c, stalled(verdict.problem.Reason, verdict.problem.Message)
-	}
-	c.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other object declares this owner and name"}
-	if !verdict.served && !wasReady(repository.Status.Conditions, repository.Generation) {
-		return c, progressing(v1alpha1.ReasonInstanceNotReady, notServedYet(instance.Name))
-	}
-	return c, nil
 }
 
 // purge lets a repository go when its images are deleted, or when there is nothing
@@ -104,26 +93,10 @@ func (r *repositoryReconciler) purge(ctx context.Context, repository *v1alpha1.P
 	verdict, known := r.verdicts.of(types.NamespacedName{Namespace: repository.Namespace, Name: name},
 		kindRepository, repository.UID, repositoryVersion(repository))
 	// Content of an owner and name that another object holds is the other's.
-	if gone != nil || known && (verdict.purged || verdict.dataless || verdict.problem != nil) {
+	if gone != nil || known && (verdict.purged || verdict.dataless || verdict.problem != nil && !verdict.problem.Partial) {
 		_, err := r.setFinalizer(ctx, repository, false)
 		return conclusion{}, client.IgnoreNotFound(err)
 	}
 	return conclusion{}, progressing(v1alpha1.ReasonProgressing, fmt.Sprintf(
 		"waiting for the registry of the PackagesInstance %s to delete the images, as spec.deletionPolicy says; set it to Retain to keep them", name))
-}
-
-// summarize is the one place that writes a repository's status.
-func (r *repositoryReconciler) summarize(ctx context.Context, repository *v1alpha1.PackagesRepository, c conclusion) error {
-	before := repository.DeepCopy()
-	status := &repository.Status
-	status.Conditions = conditionsFor(status.Conditions, repository.Generation, r.now(), c)
-	status.ObservedGeneration = repository.Generation
-	if equality.Semantic.DeepEqual(before.Status, *status) {
-		return c.failure
-	}
-	if err := r.cached.Status().Patch(ctx, repository, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-		return errors.Join(c.failure, fmt.Errorf("writing the status: %w", err))
-	}
-	r.reporter.transition(repository, before.Status.Conditions, status.Conditions)
-	return c.failure
 }

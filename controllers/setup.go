@@ -124,7 +124,7 @@ func newSecretMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, erro
 
 // Names of cache indexes.
 const (
-	// indexInstance is spec.instanceRef.name of repositories and tokens.
+	// indexInstance is spec.instanceRef.name of organizations, repositories and tokens.
 	indexInstance = "spec.instanceRef.name"
 	// indexSecret is the name of the Secret that a token reads or writes, or that an
 	// instance takes its certificate from.
@@ -133,6 +133,9 @@ const (
 
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	return errors.Join(
+		indexer.IndexField(ctx, &v1alpha1.PackagesOrganization{}, indexInstance, func(object client.Object) []string {
+			return []string{instanceOf(object)}
+		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesRepository{}, indexInstance, func(object client.Object) []string {
 			return []string{instanceOf(object)}
 		}),
@@ -159,9 +162,12 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	)
 }
 
-// instanceOf is the name of the instance that a repository or token refers to.
+// instanceOf is the name of the instance that an organization, a repository or a
+// token refers to.
 func instanceOf(object client.Object) string {
 	switch object := object.(type) {
+	case *v1alpha1.PackagesOrganization:
+		return object.Spec.InstanceRef.Name
 	case *v1alpha1.PackagesRepository:
 		return object.Spec.InstanceRef.Name
 	case *v1alpha1.PackagesToken:
@@ -203,6 +209,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 				now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)
+		},
+		func() error {
+			r := &organizationReconciler{writer: w, verdicts: verdicts, reporter: events, now: options.Now}
+			return r.setup(mgr)
 		},
 		func() error {
 			r := &repositoryReconciler{writer: w, verdicts: verdicts, reporter: events, now: options.Now}

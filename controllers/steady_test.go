@@ -49,7 +49,7 @@ var _ = Describe("In steady state", Serial, func() {
 		repository := newRepository(namespace, "octo-app")
 		repository.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
 		objects = []client.Object{
-			newInstance(namespace), repository, newToken(namespace, "monalisa"), pull,
+			newInstance(namespace), newOrganization(namespace, "octo-org"), repository, newToken(namespace, "monalisa"), pull,
 			newBroughtToken(namespace, "brought", "mine"),
 		}
 		create(ctx, &corev1.Secret{
@@ -64,7 +64,12 @@ var _ = Describe("In steady state", Serial, func() {
 		duplicate := newRepository(namespace, "duplicate")
 		create(ctx, duplicate)
 		conditions(ctx, duplicate).Should(beStalled(v1alpha1.ReasonDuplicateRepository))
-		objects = append(objects, duplicate)
+		teamless := newRepository(namespace, "teamless")
+		teamless.Spec.Name = "teamless"
+		teamless.Spec.Access.Teams = []v1alpha1.TeamAccess{{Organization: "octo-org", Name: "nobody", Role: v1alpha1.RoleRead}}
+		create(ctx, teamless)
+		conditions(ctx, teamless).Should(beProgressing(v1alpha1.ReasonTeamNotFound))
+		objects = append(objects, duplicate, teamless)
 	})
 
 	It("writes nothing when everything is reconciled again", func(ctx SpecContext) {

@@ -16,13 +16,13 @@ import (
 	"github.com/packages-operator/packages-operator/registry/policy/compile"
 )
 
-// subject is a repository or token that went into a compile.
+// subject is an organization, a repository or a token that went into a compile.
 type subject struct {
 	key types.NamespacedName
 	uid types.UID
 	// version changes when what the policy says of the subject may have changed.
 	version string
-	// problem is why the subject has no effect, nil if it has.
+	// problem is why the subject, or a part of it, has no effect, nil if all has.
 	problem *compile.Problem
 }
 
@@ -40,7 +40,7 @@ type verdict struct {
 }
 
 // verdicts pass what the instances' controller found out to the controllers of
-// repositories and tokens. They are rebuilt by the first reconcile of each
+// organizations, repositories and tokens. They are rebuilt by the first reconcile of each
 // instance after a start. Safe for concurrent use.
 type verdicts struct {
 	mu        sync.Mutex
@@ -51,11 +51,12 @@ type verdicts struct {
 type kind int
 
 const (
-	kindRepository kind = iota
+	kindOrganization kind = iota
+	kindRepository
 	kindToken
 )
 
-var kinds = []kind{kindRepository, kindToken}
+var kinds = []kind{kindOrganization, kindRepository, kindToken}
 
 // instanceRecord follows one instance through its policies.
 type instanceRecord struct {

@@ -40,6 +40,7 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error 
 		Named("packagesinstance").
 		For(&v1alpha1.PackagesInstance{}).
 		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.contenders), builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.PackagesOrganization{}, declared, builder.WithPredicates(declarationChanged())).
 		Watches(&v1alpha1.PackagesRepository{}, declared, builder.WithPredicates(declarationChanged())).
 		Watches(&v1alpha1.PackagesToken{}, declared, builder.WithPredicates(declarationChanged()))
 	for _, object := range []client.Object{
@@ -73,6 +74,16 @@ func (r *tokenReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
 		Complete(r)
 }
 
+func (r *organizationReconciler) setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("packagesorganization").
+		For(&v1alpha1.PackagesOrganization{}).
+		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.organizationsOf), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(source.Func(r.verdicts.source(kindOrganization))).
+		WithOptions(controllerOptions()).
+		Complete(r)
+}
+
 func (r *repositoryReconciler) setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("packagesrepository").
@@ -98,6 +109,8 @@ func acceptedStatus(object client.Object) metav1.ConditionStatus {
 	var conditions []metav1.Condition
 	switch object := object.(type) {
 	case *v1alpha1.PackagesInstance:
+		conditions = object.Status.Conditions
+	case *v1alpha1.PackagesOrganization:
 		conditions = object.Status.Conditions
 	case *v1alpha1.PackagesRepository:
 		conditions = object.Status.Conditions
@@ -156,6 +169,19 @@ func (r *tokenReconciler) tokensOf(ctx context.Context, instance client.Object) 
 	requests := make([]reconcile.Request, 0, len(tokens.Items))
 	for i := range tokens.Items {
 		requests = append(requests, one(tokens.Items[i].Namespace, tokens.Items[i].Name)...)
+	}
+	return requests
+}
+
+func (r *organizationReconciler) organizationsOf(ctx context.Context, instance client.Object) []reconcile.Request {
+	var organizations v1alpha1.PackagesOrganizationList
+	if err := r.cached.List(ctx, &organizations, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's organizations")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(organizations.Items))
+	for i := range organizations.Items {
+		requests = append(requests, one(organizations.Items[i].Namespace, organizations.Items[i].Name)...)
 	}
 	return requests
 }

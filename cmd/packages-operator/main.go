@@ -40,8 +40,8 @@ func newCommand() *cobra.Command {
 		Long: `packages-operator gives a team its own private Docker registry, shaped like
 GitHub Packages on GitHub Enterprise Server.
 
-The manager reconciles PackagesInstances, PackagesRepositories and
-PackagesTokens in a Kubernetes cluster. The registry serves docker; the manager
+The manager reconciles PackagesInstances, PackagesOrganizations,
+PackagesRepositories and PackagesTokens in a Kubernetes cluster. The registry serves docker; the manager
 deploys it, and it also runs alone from YAML files.`,
 		Version:       buildVersion(),
 		SilenceUsage:  true,

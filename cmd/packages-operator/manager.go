@@ -43,7 +43,7 @@ func newManagerCommand() *cobra.Command {
 	var options managerOptions
 	cmd := &cobra.Command{
 		Use:   "manager",
-		Short: "Reconcile PackagesInstances, PackagesRepositories and PackagesTokens of a cluster",
+		Short: "Reconcile PackagesInstances and what is declared for them",
 		Long: `manager runs the controllers: it makes every PackagesInstance a running
 registry, mints the values of PackagesTokens, and hands what the objects say to
 the registry's pods.`,

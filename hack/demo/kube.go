@@ -106,7 +106,7 @@ func (k *kube) list(ctx context.Context, args ...string) ([]object, error) {
 func (k *kube) waitReady(ctx context.Context, p *progress, patience time.Duration) error {
 	shown := map[string]string{}
 	for deadline := time.Now().Add(patience); ; {
-		items, err := k.list(ctx, "pkgi,pkgrepo,pkgtoken", "--namespace", namespace)
+		items, err := k.list(ctx, "pkgi,pkgorg,pkgrepo,pkgtoken", "--namespace", namespace)
 		if err != nil {
 			return err
 		}
@@ -143,8 +143,8 @@ func (k *kube) diagnosis(ctx context.Context) string {
 		lines int
 		args  []string
 	}{
-		{"What is declared", 20, []string{"get", "pkgi,pkgrepo,pkgtoken", "--namespace", namespace, "--output=wide"}},
-		{"Conditions that are not True", 20, []string{"get", "pkgi,pkgrepo,pkgtoken", "--namespace", namespace, "--output",
+		{"What is declared", 20, []string{"get", "pkgi,pkgorg,pkgrepo,pkgtoken", "--namespace", namespace, "--output=wide"}},
+		{"Conditions that are not True", 20, []string{"get", "pkgi,pkgorg,pkgrepo,pkgtoken", "--namespace", namespace, "--output",
 			`jsonpath={range .items[*]}{.kind}/{.metadata.name}: {range .status.conditions[?(@.status!="True")]}{.type}={.status} {.reason}: {.message}; {end}{"\n"}{end}`}},
 		{"Pods", 20, []string{"get", "pods", "--all-namespaces", "--output=wide"}},
 		{"Last events of " + namespace, 20, []string{"get", "events", "--namespace", namespace, "--sort-by=.lastTimestamp"}},

@@ -204,6 +204,7 @@ func (d *demo) install(ctx context.Context) error {
 	}
 	for _, args := range [][]string{
 		{"wait", "--for=condition=Established", "--timeout=60s", "crd/packagesinstances.packages-operator.io",
+			"crd/packagesorganizations.packages-operator.io",
 			"crd/packagesrepositories.packages-operator.io", "crd/packagestokens.packages-operator.io", "crd/packagespolicies.packages-operator.io"},
 		{"rollout", "status", "--namespace", operatorNamespace, "--timeout=120s", "deployment"},
 	} {
@@ -479,7 +480,7 @@ Look around:
 
   export KUBECONFIG=KUBECONFIG_FILE
   export PATH=KUBECTL_DIR:$PATH
-  kubectl --namespace NAMESPACE get pkgi,pkgrepo,pkgtoken
+  kubectl --namespace NAMESPACE get pkgi,pkgorg,pkgrepo,pkgtoken
   kubectl --namespace NAMESPACE get pods,ingress,secrets,pvc
   kubectl --namespace NAMESPACE describe pkgi INSTANCE
   kubectl --namespace OPERATOR_NAMESPACE logs --selector app.kubernetes.io/name=packages-operator
