@@ -38,12 +38,17 @@ const (
 // Actor is who asks, by their role in the repository.
 type Actor uint8
 
-// The actors. Revoked and Expired have a token that was good once.
+// The actors. Revoked and Expired have a token that was good once, and so has
+// Namesake, whose name is an organization's now. A Colleague belongs to the
+// organization that owns the repository, and to a team without a role in it. The
+// last two are where an organization owns it.
 const (
 	Nobody Actor = iota
 	Revoked
 	Expired
+	Namesake
 	Stranger
+	Colleague
 	Reader
 	Writer
 	Admin
@@ -125,6 +130,15 @@ const (
 	PublicRepositories
 )
 
+// Ownership is what the owner of the repositories is.
+type Ownership uint8
+
+// The ownerships. A user gives roles to users, an organization to its teams.
+const (
+	ByUser Ownership = iota
+	ByOrganization
+)
+
 // SignIn is how the credential is presented.
 type SignIn uint8
 
@@ -139,12 +153,13 @@ const (
 
 var (
 	requestNames    = []string{"Version", "Token", "Catalog", "TagsList", "Referrers", "BlobHead", "BlobGet", "BlobDelete", "UploadStart", "UploadWhole", "UploadStatus", "UploadChunk", "UploadFinish", "UploadCancel", "ManifestHead", "ManifestGet", "ManifestPut", "ManifestDelete", "TagDelete"}
-	actorNames      = []string{"nobody", "revoked", "expired", "stranger", "reader", "writer", "admin", "owner"}
+	actorNames      = []string{"nobody", "revoked", "expired", "namesake", "stranger", "colleague", "reader", "writer", "admin", "owner"}
 	repositoryNames = []string{"private", "internal", "public", "removed", "undeclared"}
 	narrowingNames  = []string{"unnarrowed", "this", "this+others", "OWNER/*", "3 others", "4 others"}
 	mountNames      = []string{"no mount", "from a member's", "from anybody's", "from hidden", "from missing", "from one without it", "from anywhere", "from anywhere hidden"}
 	supportNames    = []string{"Enabled", "ReadOnly", "Disabled"}
 	anonymousNames  = []string{"Deny", "PublicRepositories"}
+	ownershipNames  = []string{"a user", "an organization"}
 	signInNames     = []string{"nothing", "Basic", "Bearer", "Bearer for others"}
 	momentNames     = []string{"before the request", "while the body arrives"}
 )
@@ -156,6 +171,7 @@ func (n Narrowing) String() string     { return narrowingNames[n] }
 func (m Mount) String() string         { return mountNames[m] }
 func (s Support) String() string       { return supportNames[s] }
 func (p AnonymousPull) String() string { return anonymousNames[p] }
+func (o Ownership) String() string     { return ownershipNames[o] }
 func (s SignIn) String() string        { return signInNames[s] }
 
 func (m Moment) String() string { return momentNames[m] }
@@ -185,6 +201,7 @@ const (
 type World struct {
 	Support       Support
 	AnonymousPull AnonymousPull
+	Ownership     Ownership
 }
 
 // Worlds are all of them.
@@ -192,7 +209,9 @@ func Worlds() []World {
 	var worlds []World
 	for support := range all[Support](supportNames) {
 		for anonymous := range all[AnonymousPull](anonymousNames) {
-			worlds = append(worlds, World{support, anonymous})
+			for ownership := range all[Ownership](ownershipNames) {
+				worlds = append(worlds, World{support, anonymous, ownership})
+			}
 		}
 	}
 	return worlds
@@ -213,8 +232,8 @@ type Cell struct {
 
 // String names the cell in a failure.
 func (c Cell) String() string {
-	return fmt.Sprintf("%s on %s by %s with %s [%s] %s, %s, support %s, anonymousPull %s, policy %s",
-		c.Request, c.Repository, c.Actor, c.SignIn, c.Scopes, c.Narrowing, c.Mount, c.Support, c.AnonymousPull, c.Moment)
+	return fmt.Sprintf("%s on %s of %s by %s with %s [%s] %s, %s, support %s, anonymousPull %s, policy %s",
+		c.Request, c.Repository, c.Ownership, c.Actor, c.SignIn, c.Scopes, c.Narrowing, c.Mount, c.Support, c.AnonymousPull, c.Moment)
 }
 
 // Cells are all cells of a world; the request changes fastest. A disabled registry
@@ -222,7 +241,10 @@ func (c Cell) String() string {
 func Cells(w World) iter.Seq[Cell] {
 	return func(yield func(Cell) bool) {
 		for holder := range holders() {
-			if w.Support == Disabled && holder.Actor > Expired && (holder.Scopes != allScopes || holder.Narrowing != Unnarrowed) {
+			if w.Ownership == ByUser && (holder.Actor == Namesake || holder.Actor == Colleague) {
+				continue
+			}
+			if w.Support == Disabled && holder.Actor > Namesake && (holder.Scopes != allScopes || holder.Narrowing != Unnarrowed) {
 				continue
 			}
 			for repository := range all[Repository](repositoryNames) {
@@ -288,7 +310,7 @@ func (c Cell) possible() bool {
 	switch c.Actor {
 	case Nobody:
 		return c.SignIn != Basic && c.Scopes == 0 && c.Narrowing == Unnarrowed
-	case Revoked, Expired:
+	case Revoked, Expired, Namesake:
 		return c.SignIn != None && c.Scopes == allScopes && c.Narrowing == Unnarrowed
 	}
 	return c.SignIn != None && (c.Narrowing != FourOthers || c.Scopes == allScopes)

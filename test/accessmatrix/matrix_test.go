@@ -22,16 +22,19 @@ import (
 const maxFailures = 20
 
 func TestEveryCellIsAnsweredByTheRules(t *testing.T) {
-	tokens := &issuer{registry: newRegistry(t), issued: map[accessmatrix.Cell]string{}}
+	issuers := map[accessmatrix.Ownership]*issuer{}
+	for _, ownership := range []accessmatrix.Ownership{accessmatrix.ByUser, accessmatrix.ByOrganization} {
+		issuers[ownership] = &issuer{registry: newRegistry(t, ownership), issued: map[accessmatrix.Cell]string{}}
+	}
 	var cells, failures atomic.Int64
 	t.Cleanup(func() { t.Logf("%d cells, %d rows", cells.Load(), len(accessmatrix.Rows)) })
 	for _, world := range accessmatrix.Worlds() {
-		t.Run(world.Support.String()+"/"+world.AnonymousPull.String(), func(t *testing.T) {
+		t.Run(strings.Join([]string{world.Support.String(), world.AnonymousPull.String(), world.Ownership.String()}, "/"), func(t *testing.T) {
 			t.Parallel()
 			w := &worldTest{
-				tokens:   tokens,
-				registry: newRegistry(t, during(world)),
-				missing:  newRegistry(t, bare(world)),
+				tokens:   issuers[world.Ownership],
+				registry: newRegistry(t, world.Ownership, during(world)),
+				missing:  newRegistry(t, world.Ownership, bare(world)),
 			}
 			for c := range accessmatrix.Cells(world) {
 				if failures.Load() >= maxFailures {
@@ -221,7 +224,7 @@ func checkNames(c accessmatrix.Cell, got *response) error {
 // blob, named or searched for, has one answer.
 func TestAMountTellsNothingAboutItsSource(t *testing.T) {
 	world := accessmatrix.World{}
-	registry := newRegistry(t, during(world))
+	registry := newRegistry(t, world.Ownership, during(world))
 	c := accessmatrix.Cell{
 		World: world, Request: accessmatrix.UploadStart, Actor: accessmatrix.Writer, Repository: accessmatrix.Private,
 		Scopes: accessmatrix.Read | accessmatrix.Write, SignIn: accessmatrix.Basic,

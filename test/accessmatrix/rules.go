@@ -42,6 +42,9 @@ type Condition struct {
 	Supports       set[Support]
 	AnonymousPulls set[AnonymousPull]
 	SignIns        set[SignIn]
+	// Whether a user or an organization owns the repository is no condition of any
+	// rule: what counts is the actor's role.
+
 	// Without holds for tokens that have none of these scopes.
 	Without Scopes
 }
@@ -66,6 +69,12 @@ var (
 	pushing  = of(UploadStart, UploadWhole, UploadStatus, UploadChunk, UploadFinish, UploadCancel, ManifestPut)
 	deleting = of(BlobDelete, ManifestDelete, TagDelete)
 	bearers  = of(Bearer, BearerForOthers)
+)
+
+// Whose token is good, and who of them has no role.
+var (
+	users    = of(Stranger, Colleague, Reader, Writer, Admin, Owner)
+	roleless = of(Stranger, Colleague)
 )
 
 func unsupported(status int, reason string) Answer {
@@ -104,17 +113,19 @@ var Rows = []Row{
 	// Support of the ecosystem comes before everything, sign-in before the rest.
 	{"a disabled registry serves nothing", Condition{Supports: of(Disabled)}, unsupported(http.StatusNotFound, "Docker packages are disabled on this instance")},
 	{"only a valid token gets a bearer token", Condition{Requests: of(Token), Actors: of(Revoked, Expired)}, noLogin},
+	{"a name is a user's or an organization's, and only users have tokens", Condition{Requests: of(Token), Actors: of(Namesake)}, noLogin},
 	{"a bearer token does not renew itself", Condition{Requests: of(Token), SignIns: bearers}, noLogin},
 	{"nobody gets a bearer token only where they may pull", Condition{Requests: of(Token), Actors: of(Nobody), AnonymousPulls: of(Deny)}, noAnonymous},
 	{"who signs in gets a bearer token, with what they may do", Condition{Requests: of(Token)}, done(http.StatusOK)},
 	{"a token stops when it is revoked or expires, with its bearer tokens", Condition{Actors: of(Revoked, Expired)}, unauthorized("invalid_token", badToken)},
+	{"a token stops when its user's name becomes an organization's", Condition{Actors: of(Namesake)}, unauthorized("invalid_token", badToken)},
 	{"nobody's bearer token ends with anonymous pull", Condition{Actors: of(Nobody), SignIns: bearers, AnonymousPulls: of(Deny)}, unauthorized("invalid_token", badToken)},
 
 	// What is not about one repository.
 	{"clients sign in at the version check", Condition{Requests: of(Version), SignIns: of(None)}, unauthorized("", signIn)},
 	{"every bearer token passes the version check", Condition{Requests: of(Version)}, done(http.StatusOK)},
 	{"nobody lists names unless they may pull some", Condition{Requests: of(Catalog), Actors: of(Nobody), AnonymousPulls: of(Deny)}, unauthorized("", signIn)},
-	{"listing names needs read:packages", Condition{Requests: of(Catalog), Actors: of(Stranger, Reader, Writer, Admin, Owner), Without: Read | Write}, denied(noRead)},
+	{"listing names needs read:packages", Condition{Requests: of(Catalog), Actors: users, Without: Read | Write}, denied(noRead)},
 	{"listing names needs a bearer token for it", Condition{Requests: of(Catalog), SignIns: of(BearerForOthers)}, unauthorized("insufficient_scope", "the bearer token was not issued for listing repositories")},
 	{"names are listed", Condition{Requests: of(Catalog)}, done(http.StatusOK)},
 
@@ -128,19 +139,19 @@ var Rows = []Row{
 	{"a token for other repositories sees no other one", Condition{Narrowings: of(ThreeOthers)}, hidden("this token is limited to {others}")},
 	{"a token for many other repositories names some", Condition{Narrowings: of(FourOthers)}, hidden("this token is limited to {others} and 1 more")},
 	{"what is not declared is not there, for its owner neither", Condition{Repositories: of(Removed, Undeclared)}, hidden(notSeen)},
-	{"a private repository is there for those with a role in it", Condition{Actors: of(Stranger), Repositories: of(Private)}, hidden(notSeen)},
+	{"a private repository is there for those with a role in it", Condition{Actors: roleless, Repositories: of(Private)}, hidden(notSeen)},
 
 	// Read-only.
 	{"a read-only registry takes no pushes and no deletions", Condition{Requests: pushing | deleting, Supports: of(ReadOnly)}, unsupported(http.StatusMethodNotAllowed, "the Docker registry of this instance is read-only: pulling works, pushing and deleting do not")},
 
 	// Permission of the user.
-	{"pushing needs Write, and a stranger has no role", Condition{Requests: pushing, Actors: of(Stranger)}, denied("you have no role in {repository}; pushing needs Write")},
+	{"pushing needs Write, which belonging to the organization does not give", Condition{Requests: pushing, Actors: roleless}, denied("you have no role in {repository}; pushing needs Write")},
 	{"pushing needs Write", Condition{Requests: pushing, Actors: of(Reader)}, denied("your role in {repository} is {role}; pushing needs Write")},
-	{"deleting needs Admin, and a stranger has no role", Condition{Requests: deleting, Actors: of(Stranger)}, denied("you have no role in {repository}; deleting needs Admin")},
+	{"deleting needs Admin, which belonging to the organization does not give", Condition{Requests: deleting, Actors: roleless}, denied("you have no role in {repository}; deleting needs Admin")},
 	{"deleting needs Admin", Condition{Requests: deleting, Actors: of(Reader, Writer)}, denied("your role in {repository} is {role}; deleting needs Admin")},
 
 	// Scope of the token; write:packages includes reading.
-	{"pulling needs read:packages", Condition{Requests: pulling, Actors: of(Stranger, Reader, Writer, Admin, Owner), Without: Read | Write}, denied(noRead)},
+	{"pulling needs read:packages", Condition{Requests: pulling, Actors: users, Without: Read | Write}, denied(noRead)},
 	{"pushing needs write:packages", Condition{Requests: pushing, Without: Write}, denied("this token lacks the scope write:packages")},
 	{"deleting needs delete:packages", Condition{Requests: deleting, Without: Delete}, denied("this token lacks the scope delete:packages")},
 
