@@ -16,7 +16,7 @@ import (
 // happened to them, and the logs of the operator and the registries. What docker
 // said is in the report already. It never fails a spec itself.
 func dump(ctx context.Context) {
-	show(ctx, "get", "pkgi,pkgrepo,pkgtoken", "--all-namespaces", "--output=wide")
+	show(ctx, "get", "pkgi,pkgorg,pkgrepo,pkgtoken", "--all-namespaces", "--output=wide")
 	show(ctx, "get", "pods,pvc,ingress", "--all-namespaces", "--output=wide")
 	namespaces := []string{operatorNamespace}
 	var own corev1.NamespaceList
@@ -27,7 +27,7 @@ func dump(ctx context.Context) {
 		namespaces = append(namespaces, namespace.Name)
 	}
 	for _, namespace := range namespaces {
-		show(ctx, "get", "pkgi,pkgrepo,pkgtoken", "--namespace", namespace, "--output",
+		show(ctx, "get", "pkgi,pkgorg,pkgrepo,pkgtoken", "--namespace", namespace, "--output",
 			`jsonpath={range .items[*]}{.kind} {.metadata.name}:{range .status.conditions[*]} {.type}={.status} {.reason} ({.message});{end}{"\n"}{end}`)
 		show(ctx, "get", "events", "--namespace", namespace, "--sort-by=.metadata.creationTimestamp")
 		var pods corev1.PodList

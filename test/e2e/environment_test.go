@@ -108,7 +108,9 @@ func setUp(ctx SpecContext) {
 	kubectl(ctx, strings.ReplaceAll(manifests, sampleDomain, env.domain), "apply", "--namespace", sharedNamespace, "--filename", "-")
 	for _, object := range []client.Object{
 		&v1alpha1.PackagesInstance{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: sharedInstance}},
+		&v1alpha1.PackagesOrganization{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: "octo-org"}},
 		&v1alpha1.PackagesRepository{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: "octo-app"}},
+		&v1alpha1.PackagesRepository{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: "shared"}},
 		&v1alpha1.PackagesToken{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: "monalisa"}},
 		&v1alpha1.PackagesToken{ObjectMeta: metav1.ObjectMeta{Namespace: sharedNamespace, Name: "octo-app-pull"}},
 	} {

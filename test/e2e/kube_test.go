@@ -26,6 +26,8 @@ func status(object client.Object) (observed int64, conditions []metav1.Condition
 	switch o := object.(type) {
 	case *v1alpha1.PackagesInstance:
 		return o.Status.ObservedGeneration, o.Status.Conditions
+	case *v1alpha1.PackagesOrganization:
+		return o.Status.ObservedGeneration, o.Status.Conditions
 	case *v1alpha1.PackagesRepository:
 		return o.Status.ObservedGeneration, o.Status.Conditions
 	case *v1alpha1.PackagesToken:
