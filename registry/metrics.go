@@ -20,6 +20,7 @@ type metrics struct {
 	largeImages   prometheus.Counter
 	receivedBytes prometheus.Counter
 	sentBytes     prometheus.Counter
+	failedLogins  *prometheus.CounterVec
 }
 
 func newMetrics(o Options, s *storage) *metrics {
@@ -50,9 +51,13 @@ func newMetrics(o Options, s *storage) *metrics {
 			Name: "packages_registry_sent_bytes_total",
 			Help: "Bytes of response bodies.",
 		}),
+		failedLogins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "packages_registry_failed_logins_total",
+			Help: "Logins that failed: refused with 401, or with 429 where the client's address is over its limit (limited).",
+		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.inFlight, m.largeImages, m.receivedBytes, m.sentBytes,
+		m.requests, m.duration, m.inFlight, m.largeImages, m.receivedBytes, m.sentBytes, m.failedLogins,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "packages_registry_policy_stale",

@@ -184,14 +184,15 @@ func counted(requests *sync.WaitGroup, next http.Handler) http.Handler {
 // newHandler is the registry port's handler with all that is around it.
 func newHandler(o Options, s *storage, m *metrics) http.Handler {
 	handler := oci.New(oci.Options{
-		Policy:    o.Policy,
-		Access:    access.New(o.Keys, time.Now),
-		Catalog:   s.catalog,
-		Blobs:     s.blobs,
-		ChunkSize: s.chunkSize,
-		Log:       o.Log.WithName("oci"),
-		Room:      s.data.Room,
-		Loopback:  o.Loopback,
+		Policy:      o.Policy,
+		Access:      access.New(o.Keys, time.Now),
+		Catalog:     s.catalog,
+		Blobs:       s.blobs,
+		ChunkSize:   s.chunkSize,
+		Log:         o.Log.WithName("oci"),
+		FailedLogin: limitLogins(o.Log.WithName("http"), m),
+		Room:        s.data.Room,
+		Loopback:    o.Loopback,
 	})
 	return observe(handler, clientaddr.New(o.TrustedProxies), o.Log.WithName("http"), m)
 }

@@ -130,6 +130,14 @@ func (a *Authority) Identify(s *policy.Snapshot, authorization string) (Actor, e
 	return Actor{}, ErrBadCredential
 }
 
+// IsLogin says whether an Authorization header presents a credential itself, which
+// may be guessed. A bearer token cannot be, and ends while its credential is good:
+// the refusal of one is where its client turns to the credential again.
+func IsLogin(authorization string) bool {
+	scheme, _, _ := strings.Cut(authorization, " ")
+	return authorization != "" && !strings.EqualFold(scheme, "Bearer")
+}
+
 func (a *Authority) identifyValue(s *policy.Snapshot, value string) (Actor, error) {
 	if len(value) > credential.MaxLength {
 		return Actor{}, ErrBadCredential

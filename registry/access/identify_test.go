@@ -82,6 +82,24 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+func TestABearerTokenIsNoLogin(t *testing.T) {
+	for _, header := range []string{basic("x", "y"), "Basic", "basic x", "Digest x", "x", "bearerx y"} {
+		if !IsLogin(header) || !(TokenRequest{Authorization: header}).IsLogin() {
+			t.Errorf("%q is no login", header)
+		}
+	}
+	for _, header := range []string{"", "Bearer", "Bearer x", "bearer x", "BEARER x y"} {
+		if IsLogin(header) || (TokenRequest{Authorization: header, Username: "monalisa"}).IsLogin() {
+			t.Errorf("%q is a login", header)
+		}
+	}
+	for _, request := range []TokenRequest{{Password: "x"}, {RefreshToken: "x"}, {Authorization: "Bearer x", Password: "x"}} {
+		if !request.IsLogin() {
+			t.Errorf("%+v is no login", request)
+		}
+	}
+}
+
 func TestExpiredCredentials(t *testing.T) {
 	f := newFixture(t, func(p *policy.Policy) { find(p, "monalisa").NotAfter = new(start.Add(time.Hour)) })
 	header := basic("monalisa", valueOf("monalisa"))

@@ -54,6 +54,11 @@ func (r TokenRequest) Anonymous() bool {
 	return r.Authorization == "" && r.Password == "" && r.RefreshToken == ""
 }
 
+// IsLogin says whether the request presents a credential itself; see IsLogin.
+func (r TokenRequest) IsLogin() bool {
+	return IsLogin(r.Authorization) || r.Password != "" || r.RefreshToken != ""
+}
+
 // TokenResponse is the answer, in Docker's JSON.
 type TokenResponse struct {
 	Token       string `json:"token"`

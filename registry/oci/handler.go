@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,10 @@ type Options struct {
 	Catalog Catalog
 	Blobs   blob.Store
 	Log     logr.Logger
+	// FailedLogin is told of every login that failed, by client address, and says
+	// how long the client has to wait until it may fail again; zero for not at all.
+	// Nil limits nothing.
+	FailedLogin func(netip.Addr) (wait time.Duration)
 	// Room returns blob.ErrNoSpace when nothing more should be stored. Deleting
 	// goes on then.
 	Room func() error
@@ -124,8 +129,14 @@ func (h *Handler) serve(x *exchange) error {
 	if req.Kind == route.Token {
 		return h.token(x)
 	}
-	actor, err := h.Access.Identify(x.policy, x.r.Header.Get("Authorization"))
+	authorization := x.r.Header.Get("Authorization")
+	actor, err := h.Access.Identify(x.policy, authorization)
 	if err != nil {
+		if access.IsLogin(authorization) {
+			if err := h.failedLogin(x); err != nil {
+				return err
+			}
+		}
 		return h.unauthorized(x, neededScope(req), "invalid_token", badCredential)
 	}
 	x.actor = actor

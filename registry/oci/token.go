@@ -5,7 +5,10 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/errcode"
@@ -46,6 +49,11 @@ func (h *Handler) token(x *exchange) error {
 		if request.Anonymous() {
 			message = "sign in with docker login: nothing can be pulled here without a token"
 		}
+		if request.IsLogin() {
+			if err := h.failedLogin(x); err != nil {
+				return err
+			}
+		}
 		e := errcode.New(http.StatusUnauthorized, errcode.Unauthorized, message)
 		e.Header = http.Header{"Www-Authenticate": {`Basic realm="` + x.policy.Policy().Hosts.Docker + `"`}}
 		return e
@@ -56,4 +64,26 @@ func (h *Handler) token(x *exchange) error {
 	}
 	x.Header().Set("Cache-Control", "no-store")
 	return writeJSON(x, http.StatusOK, response)
+}
+
+// failedLogin counts a login that failed, and is an error once the client's
+// address has too many of them. A login that would succeed never gets here: its
+// credential is looked up first.
+func (h *Handler) failedLogin(x *exchange) error {
+	if h.FailedLogin == nil {
+		return nil
+	}
+	wait := h.FailedLogin(recordOf(x.r.Context()).Address)
+	if wait <= 0 {
+		return nil
+	}
+	return tooMany(wait, badCredential+", and too many logins from this address failed")
+}
+
+// tooMany is a 429 for a client that may come again after wait.
+func tooMany(wait time.Duration, message string) error {
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	err := errcode.New(http.StatusTooManyRequests, errcode.TooManyRequests, fmt.Sprintf("%s; try again in %d s", message, seconds))
+	err.Header = http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}}
+	return err
 }
