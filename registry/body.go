@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// abandonPatience is how long the rest of a body may take that nobody wants.
+const abandonPatience = 5 * time.Second
+
 // body counts what is received of a request, and gives up a client that stays
 // silent for longer than patience. However slow it is, a client that goes on
 // sending may finish.
@@ -48,6 +51,14 @@ func (b *body) Read(p []byte) (int, error) {
 		b.connection = nil
 	}
 	return n, err
+}
+
+// abandon follows the handler. What it left of the body, the server reads, to use
+// the connection again; who was refused is not waited for as long as who was not.
+func (b *body) abandon() {
+	if b.connection != nil {
+		_ = b.connection.SetReadDeadline(b.now().Add(abandonPatience))
+	}
 }
 
 func (b *body) extend() {

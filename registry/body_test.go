@@ -53,6 +53,23 @@ func TestASlowClientMayFinishItsBody(t *testing.T) {
 	}
 }
 
+func TestTheRestOfARefusedBodyIsNotWaitedForLong(t *testing.T) {
+	w := &deadlines{ResponseWriter: httptest.NewRecorder(), now: time.Now()}
+	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("refused"))
+	b := watchBody(w, r, time.Hour, func() time.Time { return w.now })
+	b.abandon()
+	if last := w.left[len(w.left)-1]; last != abandonPatience {
+		t.Errorf("the rest may take %v, want %v", last, abandonPatience)
+	}
+	if _, err := io.ReadAll(r.Body); err != nil {
+		t.Fatal(err)
+	}
+	ended := len(w.left)
+	if b.abandon(); len(w.left) != ended {
+		t.Errorf("behind the body there is a deadline again, %v away", w.left[ended:])
+	}
+}
+
 func TestASilentClientIsGivenUp(t *testing.T) {
 	for what, read := range map[string]bool{"a body that is read": true, "a body that is not": false} {
 		t.Run(what, func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/packages-operator/packages-operator/registry/connlimit"
 )
 
 // metrics are what the admin port exports.
@@ -80,6 +82,20 @@ func newMetrics(o Options, s *storage) *metrics {
 		}),
 	)
 	return m
+}
+
+// watchConnections exports how many connections of clients there are.
+func (m *metrics) watchConnections(l *connlimit.Listener) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "packages_registry_connections",
+			Help: "Connections of clients that are open.",
+		}, func() float64 { return float64(l.Open()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "packages_registry_connections_evicted_total",
+			Help: "Connections that were closed while they waited for a request, to admit others.",
+		}, func() float64 { return float64(l.Evicted()) }),
+	)
 }
 
 func (m *metrics) observe(route, method string, code int, took time.Duration, received, sent int64) {

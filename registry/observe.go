@@ -58,6 +58,7 @@ func observe(next http.Handler, clients clientaddr.Resolver, log logr.Logger, m 
 			}
 		}()
 		next.ServeHTTP(out, r.WithContext(oci.WithRecord(r.Context(), record)))
+		body.abandon()
 	})
 }
 

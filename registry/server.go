@@ -21,6 +21,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
+	"github.com/packages-operator/packages-operator/registry/connlimit"
 	"github.com/packages-operator/packages-operator/registry/oci"
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/upkeep"
@@ -77,8 +78,12 @@ type Options struct {
 	Source PolicySource
 	// Loopback lets loopback names select the Docker registry.
 	Loopback bool
-	Version  string
-	Log      logr.Logger
+	// MaxConnections of clients may be open at once; zero means
+	// DefaultMaxConnections. There are fewer where the process may not open as many
+	// files.
+	MaxConnections int
+	Version        string
+	Log            logr.Logger
 	// Ready is called with the bound addresses once requests are served; may be
 	// nil.
 	Ready func(listen, admin net.Addr)
@@ -113,6 +118,9 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 	metrics := newMetrics(o, s)
 	var requests sync.WaitGroup
 	server := newServer(o, counted(&requests, newHandler(o, s, metrics)))
+	clients := limitConnections(o, listener)
+	server.ConnState = clients.ConnState
+	metrics.watchConnections(clients)
 	var draining atomic.Bool
 	admin := newServer(o, newAdmin(o, s, metrics, &draining))
 
@@ -138,11 +146,13 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 		})
 	}
 
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(clients) }()
 	var adminAddr net.Addr
 	if adminListener != nil {
 		adminAddr = adminListener.Addr()
-		go func() { failed <- admin.Serve(adminListener) }()
+		others := connlimit.New(adminListener, maxAdminConnections)
+		admin.ConnState = others.ConnState
+		go func() { failed <- admin.Serve(others) }()
 	}
 	if o.Ready != nil {
 		o.Ready(listener.Addr(), adminAddr)

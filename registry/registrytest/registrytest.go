@@ -67,6 +67,8 @@ type Options struct {
 	Log *logr.Logger
 	// TrustedProxies may say which client they speak for.
 	TrustedProxies []netip.Prefix
+	// MaxConnections instead of the default.
+	MaxConnections int
 	// WithoutPolicy starts before the policy has come; Publish brings it.
 	WithoutPolicy bool
 }
@@ -113,7 +115,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 			DataDir: o.DataDir, InstanceUID: p.Instance.UID, S3: o.S3,
 			Keys: keys, Policy: r.live, Source: r.source,
-			Loopback: true, TrustedProxies: o.TrustedProxies, Version: "test", Log: log,
+			Loopback: true, TrustedProxies: o.TrustedProxies, MaxConnections: o.MaxConnections, Version: "test", Log: log,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },
 		})
 	}()
