@@ -21,8 +21,9 @@ type body struct {
 	connection *http.ResponseController
 	patience   time.Duration
 	now        func() time.Time
-	// extended is when the deadline was set last.
-	extended time.Time
+	// extended is when the deadline was set last, and end, unless zero, when it can be
+	// extended no more.
+	extended, end time.Time
 }
 
 // watchBody replaces the request's body. Patience begins now: a body that no
@@ -61,7 +62,19 @@ func (b *body) abandon() {
 	}
 }
 
+// EndBy is for a body that must have come by then, however steadily it comes.
+func (b *body) EndBy(end time.Time) {
+	b.end = end
+	if b.connection != nil {
+		b.extend()
+	}
+}
+
 func (b *body) extend() {
 	b.extended = b.now()
-	_ = b.connection.SetReadDeadline(b.extended.Add(b.patience))
+	deadline := b.extended.Add(b.patience)
+	if !b.end.IsZero() && b.end.Before(deadline) {
+		deadline = b.end
+	}
+	_ = b.connection.SetReadDeadline(deadline)
 }

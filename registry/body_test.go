@@ -53,6 +53,23 @@ func TestASlowClientMayFinishItsBody(t *testing.T) {
 	}
 }
 
+func TestABodyThatMustEndIsNotWaitedForLonger(t *testing.T) {
+	const patience = 8 * time.Second
+	w := &deadlines{ResponseWriter: httptest.NewRecorder(), now: time.Now()}
+	r := httptest.NewRequest(http.MethodPut, "/", iotest.OneByteReader(strings.NewReader("steadily")))
+	b := watchBody(w, r, patience, func() time.Time { return w.now })
+	b.EndBy(w.now.Add(10 * time.Second))
+	for _, want := range []time.Duration{6 * time.Second, 2 * time.Second, -2 * time.Second} {
+		w.now = w.now.Add(4 * time.Second)
+		if _, err := r.Body.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if left := w.left[len(w.left)-1]; left != want {
+			t.Errorf("the deadline is %v away, want %v", left, want)
+		}
+	}
+}
+
 func TestTheRestOfARefusedBodyIsNotWaitedForLong(t *testing.T) {
 	w := &deadlines{ResponseWriter: httptest.NewRecorder(), now: time.Now()}
 	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("refused"))

@@ -27,7 +27,7 @@ func writeError(x *exchange, e *errcode.Error) {
 	for key, values := range e.Header {
 		header[key] = values
 	}
-	for _, key := range []string{"Docker-Content-Digest", "Location", "Etag", "Content-Range"} {
+	for _, key := range []string{"Content-Type", "Docker-Content-Digest", "Location", "Etag", "Content-Range", "Link", "Oci-Filters-Applied"} {
 		header.Del(key)
 	}
 	// What cannot be written as JSON would be a Detail of ours; the status stands.
@@ -40,11 +40,15 @@ func writeJSON(x *exchange, status int, document any) error {
 	if err != nil {
 		return err
 	}
+	writeJSONBody(x, status, body)
+	return nil
+}
+
+func writeJSONBody(x *exchange, status int, body []byte) {
 	if x.Header().Get("Content-Type") == "" {
 		x.Header().Set("Content-Type", "application/json")
 	}
 	writeBody(x, status, body)
-	return nil
 }
 
 func writeBody(x *exchange, status int, body []byte) {

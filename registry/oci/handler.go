@@ -69,6 +69,7 @@ type Options struct {
 type Handler struct {
 	Options
 	writer blob.Writer
+	room   room
 	// busy holds the ids of uploads that a request is writing to right now.
 	busy sync.Map
 }
@@ -81,7 +82,7 @@ func New(o Options) *Handler {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	return &Handler{Options: o, writer: blob.Writer{Store: o.Blobs}}
+	return &Handler{Options: o, writer: blob.Writer{Store: o.Blobs}, room: newRoom()}
 }
 
 // exchange is one request with what was found out about it.

@@ -5,7 +5,6 @@ package oci
 
 import (
 	"encoding/json"
-	"net/http"
 	"strings"
 
 	"github.com/packages-operator/packages-operator/registry/access"
@@ -47,10 +46,14 @@ type tagList struct {
 
 // tags serves "Listing Tags".
 func (h *Handler) tags(x *exchange) error {
+	return h.list(x, func() (any, error) { return h.tagPage(x) })
+}
+
+func (h *Handler) tagPage(x *exchange) (tagList, error) {
 	limit := pageSize(x.req.Limit, pageEntries)
 	tags, err := h.Catalog.Tags(x.r.Context(), x.req.Name, x.req.Last, limit+1)
 	if err != nil {
-		return err
+		return tagList{}, err
 	}
 	if len(tags) > limit {
 		tags = tags[:limit]
@@ -61,7 +64,7 @@ func (h *Handler) tags(x *exchange) error {
 	if tags == nil {
 		tags = []ref.Tag{}
 	}
-	return writeJSON(x, http.StatusOK, tagList{Name: x.req.Name, Tags: tags})
+	return tagList{Name: x.req.Name, Tags: tags}, nil
 }
 
 type nameList struct {
@@ -74,15 +77,14 @@ func (h *Handler) names(x *exchange) error {
 	if err := h.decided(x, access.AuthorizeCatalog(x.policy, x.actor), neededScope(x.req)); err != nil {
 		return err
 	}
-	limit := pageSize(x.req.Limit, pageEntries)
-	found, more, err := h.visibleNames(x, limit)
-	if err != nil {
-		return err
-	}
-	if more && limit > 0 {
-		linkNext(x, route.CatalogPath(string(found[limit-1]), limit))
-	}
-	return writeJSON(x, http.StatusOK, nameList{Repositories: found})
+	return h.list(x, func() (any, error) {
+		limit := pageSize(x.req.Limit, pageEntries)
+		found, more, err := h.visibleNames(x, limit)
+		if more && limit > 0 {
+			linkNext(x, route.CatalogPath(string(found[limit-1]), limit))
+		}
+		return nameList{Repositories: found}, err
+	})
 }
 
 // visibleNames finds at most limit names that the actor may see, and tells whether
@@ -149,17 +151,21 @@ type indexEntry struct {
 // referrers serves "Listing Referrers". A subject that nobody refers to, or that
 // does not exist, has an empty list.
 func (h *Handler) referrers(x *exchange) error {
+	return h.list(x, func() (any, error) { return h.referrerPage(x) })
+}
+
+func (h *Handler) referrerPage(x *exchange) (index, error) {
 	limit := pageSize(x.req.Limit, referrerEntries)
 	found, err := h.Catalog.Referrers(x.r.Context(), x.req.Name, x.req.Digest, x.req.ArtifactType, ref.Digest(x.req.Last), limit+1)
 	if err != nil {
-		return err
+		return index{}, err
 	}
 	document := index{SchemaVersion: 2, MediaType: manifest.OCIIndex, Manifests: []json.RawMessage{}}
 	size := 0
 	for i, d := range found {
 		entry, err := json.Marshal(indexEntry(d))
 		if err != nil {
-			return err
+			return index{}, err
 		}
 		// This is true of the last entry at least, when the catalog's list ended
 		// early by its size.
@@ -177,5 +183,5 @@ func (h *Handler) referrers(x *exchange) error {
 		x.Header().Set("Oci-Filters-Applied", "artifactType")
 	}
 	x.Header().Set("Content-Type", manifest.OCIIndex)
-	return writeJSON(x, http.StatusOK, document)
+	return document, nil
 }

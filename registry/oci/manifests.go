@@ -4,15 +4,12 @@
 package oci
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/errcode"
-	"github.com/packages-operator/packages-operator/registry/manifest"
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
 )
@@ -34,10 +31,11 @@ func (h *Handler) getManifest(x *exchange) error {
 		}
 		digest = d.Digest
 	}
-	m, err := h.Catalog.Manifest(ctx, x.req.Name, digest)
+	m, release, err := h.loadManifest(ctx, x.req.Name, digest)
 	if err != nil {
 		return err
 	}
+	defer release()
 	manifestHeader(x, m.Digest, m.MediaType)
 	if match := x.r.Header.Get("If-None-Match"); match != "" && strings.Contains(match, etag(m.Digest)) {
 		x.WriteHeader(http.StatusNotModified)
@@ -56,14 +54,11 @@ func manifestHeader(x *exchange, digest ref.Digest, mediaType string) {
 
 // putManifest serves "Pushing Manifests".
 func (h *Handler) putManifest(x *exchange) error {
-	content, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, x.r.Body, manifest.MaxSize))
+	content, release, err := h.readManifest(x)
 	if err != nil {
-		var tooBig *http.MaxBytesError
-		if errors.As(err, &tooBig) {
-			return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, fmt.Sprintf("the manifest is larger than %d bytes", manifest.MaxSize))
-		}
-		return errcode.New(http.StatusBadRequest, errcode.ManifestInvalid, "the connection ended before the whole manifest arrived")
+		return err
 	}
+	defer release()
 	algorithm := ref.SHA256
 	if want := x.req.Reference.Digest; want != "" {
 		algorithm = want.Algorithm()
@@ -72,9 +67,9 @@ func (h *Handler) putManifest(x *exchange) error {
 	if want := x.req.Reference.Digest; want != "" && want != digest {
 		return errcode.New(http.StatusBadRequest, errcode.DigestInvalid, fmt.Sprintf("the manifest's digest is %s, not %s", digest, want))
 	}
-	parsed, err := manifest.Parse(content, x.r.Header.Get("Content-Type"))
+	parsed, err := h.parseManifest(x, content)
 	if err != nil {
-		return errcode.New(http.StatusBadRequest, errcode.ManifestInvalid, err.Error())
+		return err
 	}
 	if parsed.Subject == digest {
 		return errcode.New(http.StatusBadRequest, errcode.ManifestInvalid, "subject is the manifest itself")
