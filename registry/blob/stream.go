@@ -7,17 +7,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 )
 
 const (
-	// bufferSize is how much is read, hashed and written at a time.
-	bufferSize = 1 << 20
-	// smallBufferSize takes its place in all but the first spaciousStreams, so that
-	// memory does not grow by megabytes with every client.
-	smallBufferSize = 64 << 10
-	spaciousStreams = 32
 	// buffersInFlight bounds how far hashing may lag behind writing. A client that
 	// is slower than both holds one.
 	buffersInFlight = 2
@@ -47,13 +42,33 @@ func (p *pool) release(b *buffer) { p.Put(b) }
 var (
 	// headBuffers hold one byte more than fits inline, which tells content that
 	// fits from content that does not.
-	headBuffers   = newPool(InlineLimit + 1)
-	streamBuffers = newPool(bufferSize)
-	smallBuffers  = newPool(smallBufferSize)
+	headBuffers = newPool(InlineLimit + 1)
 
 	// streams are the WriteTo under way.
 	streams atomic.Int64
 )
+
+// tiers are the buffers that streams read, hash and write with. Streams of which
+// there are many get smaller ones: 2,000 take 105 MiB at most, and half of it
+// while their clients are slow.
+var tiers = []struct {
+	// last is the number of the last stream in the tier.
+	last    int64
+	buffers *pool
+}{
+	{8, newPool(1 << 20)},
+	{64, newPool(256 << 10)},
+	{math.MaxInt64, newPool(16 << 10)},
+}
+
+// streamBuffers are those for the stream with a number, of those under way.
+func streamBuffers(number int64) *pool {
+	i := 0
+	for number > tiers[i].last {
+		i++
+	}
+	return tiers[i].buffers
+}
 
 // fill reads until p is full, r ends or r fails. It differs from io.ReadFull in
 // keeping r's error as it is: a request body that breaks off says
@@ -108,17 +123,15 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 	begin := s.count
 	if len(s.prefix) > 0 {
 		n, err := w.Write(s.prefix)
-		s.prefix = s.prefix[n:]
+		// An upload may go on for hours, and needs these bytes no more.
+		s.prefix = nil
 		s.count += int64(n)
 		if err != nil {
 			return s.count - begin, err
 		}
 	}
 
-	buffers := streamBuffers
-	if streams.Add(1) > spaciousStreams {
-		buffers = smallBuffers
-	}
+	buffers := streamBuffers(streams.Add(1))
 	defer streams.Add(-1)
 	// The channels hold all buffers there are, so that sending never blocks.
 	toHash := make(chan *buffer, buffersInFlight)

@@ -26,20 +26,29 @@ func (s stalled) Read(p []byte) (int, error) {
 func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 	asked, released := make(chan int), make(chan struct{})
 	var running sync.WaitGroup
-	for i := range spaciousStreams + 10 {
+	sum := 0
+	for i := range 2000 {
 		running.Go(func() {
 			source := &hashingReader{r: stalled{asked, released}, h: sha256.New()}
 			if _, err := source.WriteTo(io.Discard); err != nil {
 				t.Error(err)
 			}
 		})
-		want := bufferSize
-		if i >= spaciousStreams {
-			want = smallBufferSize
+		want := 16 << 10
+		switch {
+		case i < 8:
+			want = 1 << 20
+		case i < 64:
+			want = 256 << 10
 		}
-		if got := <-asked; got != want {
+		got := <-asked
+		if got != want {
 			t.Errorf("stream %d reads into %d bytes, want %d", i, got, want)
 		}
+		sum += got
+	}
+	if sum > 53<<20 {
+		t.Errorf("2,000 slow uploads take %d bytes", sum)
 	}
 	close(released)
 	running.Wait()

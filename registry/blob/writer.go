@@ -4,13 +4,13 @@
 package blob
 
 import (
-	"bytes"
 	"context"
 	"encoding"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
@@ -94,14 +94,11 @@ func (w Writer) Append(ctx context.Context, from Progress, r io.Reader, limit in
 		return w.appendObject(ctx, from, h, nil, r)
 	}
 
-	head := headBuffers.take()
-	defer headBuffers.release(head)
-	head.n, _, err = fill(r, head.bytes[:max(1, InlineLimit+1-len(from.Inline))])
+	inline, err := readHead(from.Inline, r)
 	if errors.Is(err, ErrTooLarge) {
 		return from, err
 	}
-	h.Write(head.data())
-	inline := append(bytes.Clone(from.Inline), head.data()...)
+	h.Write(inline[len(from.Inline):])
 	if len(inline) > InlineLimit {
 		if err != nil {
 			r = failedReader{err}
@@ -111,6 +108,16 @@ func (w Writer) Append(ctx context.Context, from Progress, r io.Reader, limit in
 	to := from
 	to.Inline = inline
 	return suspend(from, to, int64(len(inline)), h, err)
+}
+
+// readHead reads what fits inline behind what is there, and a byte more where r has
+// it. The buffer is given back before a stream begins, which takes its own.
+func readHead(inline []byte, r io.Reader) ([]byte, error) {
+	head := headBuffers.take()
+	defer headBuffers.release(head)
+	var err error
+	head.n, _, err = fill(r, head.bytes[:max(1, InlineLimit+1-len(inline))])
+	return slices.Concat(inline, head.data()), err
 }
 
 // spill begins an object with the inline bytes, which h has seen, and goes on
@@ -192,8 +199,10 @@ func (w Writer) digest(ctx context.Context, progress Progress, algorithm ref.Alg
 		return "", err
 	}
 	h := algorithm.New()
-	b := streamBuffers.take()
-	defer streamBuffers.release(b)
+	buffers := streamBuffers(streams.Add(1))
+	defer streams.Add(-1)
+	b := buffers.take()
+	defer buffers.release(b)
 	n, err := io.CopyBuffer(h, content, b.bytes)
 	if err := errors.Join(err, content.Close()); err != nil {
 		return "", fmt.Errorf("read object %s again: %w", progress.Key, err)

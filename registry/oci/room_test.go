@@ -181,7 +181,9 @@ func TestWhoTakesAnswersSlowlyHoldsABoundedRoom(t *testing.T) {
 	wantStatus(t, "one more", serve(h, request("GET", manifestPath("large"), nil)), http.StatusTooManyRequests)
 	h.SetPatience(time.Minute)
 	var late sync.WaitGroup
-	late.Go(func() { wantStatus(t, "one that waits", serve(h, request("GET", manifestPath("large"), nil)), http.StatusOK) })
+	late.Go(func() {
+		wantStatus(t, "one that waits", serve(h, request("GET", manifestPath("large"), nil)), http.StatusOK)
+	})
 	close(released)
 	pulls.Wait()
 	late.Wait()
