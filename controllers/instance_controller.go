@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,8 +35,10 @@ type instanceReconciler struct {
 	// image is the registry's, and version what it is called.
 	image   string
 	version string
-	now     func() time.Time
-	random  io.Reader
+	// trustedProxies are believed by the registries.
+	trustedProxies []netip.Prefix
+	now            func() time.Time
+	random         io.Reader
 }
 
 // instanceScope carries what one reconcile has loaded and decided.

@@ -124,7 +124,7 @@ func (r *instanceReconciler) applyService(ctx context.Context, s *instanceScope)
 }
 
 func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceScope) error {
-	err := ensure[appsv1.StatefulSet](ctx, r.writer, s.claim, desired.StatefulSet(s.instance, r.image, s.dataUID), appsv1ac.ExtractStatefulSet)
+	err := ensure[appsv1.StatefulSet](ctx, r.writer, s.claim, desired.StatefulSet(s.instance, r.image, s.dataUID, r.trustedProxies), appsv1ac.ExtractStatefulSet)
 	if apierrors.IsInvalid(err) {
 		return stalled(v1alpha1.ReasonPodTemplateInvalid, "the pods cannot be as spec.podTemplate says: "+invalidFields(err))
 	}

@@ -20,6 +20,7 @@ var _ = Describe("The podTemplate of a PackagesInstance", func() {
 		create(ctx, instance)
 		conditions(ctx, instance).Should(beReady())
 		plain := get[appsv1.StatefulSet](ctx, namespace, "acme-packages").Spec.Template
+		Expect(plain.Spec.Containers[0].Args).To(ContainElements("--trusted-proxies", "10.244.0.0/16"), "what the manager was told of the cluster")
 
 		change(ctx, instance, func(i *v1alpha1.PackagesInstance) {
 			i.Spec.PodTemplate = v1alpha1.PodTemplate{

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -29,10 +30,15 @@ import (
 	"github.com/packages-operator/packages-operator/controllers/desired"
 )
 
-// Options are what the controllers need beside a manager. All fields are required.
+// Options are what the controllers need beside a manager. All fields but
+// TrustedProxies are required.
 type Options struct {
 	// RegistryImage is the image of the registry pods.
 	RegistryImage string
+	// TrustedProxies are the reverse proxies of the cluster, such as its ingress
+	// controllers, which the registries believe when they say, in X-Forwarded-For,
+	// which client they speak for.
+	TrustedProxies []netip.Prefix
 	// Version is what the registry of that image is called in an instance's status.
 	Version string
 	// Pods asks registry pods how they are.
@@ -199,7 +205,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 			r := &instanceReconciler{
 				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, reporter: events,
 				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
-				image:        options.RegistryImage, version: options.Version, now: options.Now, random: options.Random,
+				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)
 		},

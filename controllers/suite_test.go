@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -140,11 +141,12 @@ func startManager(namespaces ...string) (stop func()) {
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	Expect(controllers.Setup(ctx, mgr, namespaces, controllers.Options{
-		RegistryImage: "packages-operator:test",
-		Version:       "test",
-		Pods:          node,
-		Now:           clock.now,
-		Random:        rand.Reader,
+		RegistryImage:  "packages-operator:test",
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
+		Version:        "test",
+		Pods:           node,
+		Now:            clock.now,
+		Random:         rand.Reader,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

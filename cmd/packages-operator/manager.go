@@ -25,6 +25,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/packages-operator/packages-operator/controllers"
+	"github.com/packages-operator/packages-operator/registry/clientaddr"
 )
 
 // managerOptions are the flags of the manager subcommand.
@@ -33,6 +34,7 @@ type managerOptions struct {
 	kubeconfig     string
 	namespaces     []string
 	registryImage  string
+	trusted        []string
 	leaderElect    bool
 	leaseNamespace string
 	metricsAddress string
@@ -62,6 +64,8 @@ func (o *managerOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.namespaces, "namespaces", nil, "the namespaces to serve, separated by commas; all if empty. Hosts are compared among these only")
 	flags.StringVar(&o.registryImage, "registry-image", os.Getenv("REGISTRY_IMAGE"),
 		"the image of the registry's pods, usually the manager's own; the default is the environment variable REGISTRY_IMAGE")
+	flags.StringSliceVar(&o.trusted, "trusted-proxies", nil,
+		"addresses and networks of the cluster's ingress controllers, such as 10.244.0.0/16, from which the registries take the X-Forwarded-For header for the truth; a change replaces their pods")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several managers act at a time, by a Lease")
 	flags.StringVar(&o.leaseNamespace, "leader-election-namespace", "", "the namespace of the Lease; the default is the pod's own")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where Prometheus metrics are served; 0 for nowhere")
@@ -77,6 +81,10 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 	klog.SetLogger(logger)
 	if o.registryImage == "" {
 		return errors.New("no image for the registry's pods: set --registry-image or the environment variable REGISTRY_IMAGE to the image that this program is in")
+	}
+	trusted, err := clientaddr.ParsePrefixes(o.trusted)
+	if err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	cluster, err := o.restConfig()
 	if err != nil {
@@ -97,11 +105,12 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	if err := controllers.Setup(ctx, mgr, o.namespaces, controllers.Options{
-		RegistryImage: o.registryImage,
-		Version:       buildVersion(),
-		Pods:          controllers.NewPodStatusReader(),
-		Now:           time.Now,
-		Random:        rand.Reader,
+		RegistryImage:  o.registryImage,
+		TrustedProxies: trusted,
+		Version:        buildVersion(),
+		Pods:           controllers.NewPodStatusReader(),
+		Now:            time.Now,
+		Random:         rand.Reader,
 	}); err != nil {
 		return err
 	}

@@ -66,6 +66,10 @@ func TestManagerSaysWhatItLacks(t *testing.T) {
 			[]string{"--registry-image", "example.com/image", "--kubeconfig", kubeconfig(t, kubernetes("v1.37.0"))},
 			"install the CustomResourceDefinitions first",
 		},
+		"a proxy that is none": {
+			[]string{"--registry-image", "example.com/image", "--trusted-proxies", "10.1.2.3/8"},
+			"--trusted-proxies: \"10.1.2.3/8\" names an address within a network; write 10.0.0.0/8",
+		},
 		"a wrong log level": {
 			[]string{"--log-level", "loud"},
 			"write error, info or debug",

@@ -6,6 +6,7 @@ package desired_test
 import (
 	"bytes"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,7 +68,10 @@ func TestGolden(t *testing.T) {
 	}
 	hosts := []string{"docker.packages.example.com", "packages.example.com"}
 	for name, object := range map[string]any{
-		"statefulset": desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111"),
+		"statefulset": desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111", nil),
+		"statefulset-behind-proxies": desired.StatefulSet(instance(), "example.com/packages-operator:1", "1111", []netip.Prefix{
+			netip.MustParsePrefix("fd00:10::/64"), netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10::/64"),
+		}),
 		"statefulset-placed": desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) {
 			i.Spec.PodTemplate = v1alpha1.PodTemplate{
 				Labels:      map[string]v1alpha1.LabelValue{"example.com/team": "a", "app.kubernetes.io/component": "mallory"},
@@ -84,7 +88,7 @@ func TestGolden(t *testing.T) {
 				TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: corev1.ScheduleAnyway}},
 				PriorityClassName:         "system-cluster-critical",
 			}
-		}), "example.com/packages-operator:1", "1111"),
+		}), "example.com/packages-operator:1", "1111", nil),
 		"service":               desired.Service(instance()),
 		"persistentvolumeclaim": desired.PersistentVolumeClaim(instance(), "1111"),
 		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) {
@@ -150,7 +154,7 @@ func TestNotWanted(t *testing.T) {
 }
 
 func TestSuspendedInstanceHasNoPods(t *testing.T) {
-	set := desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Suspend = true }), "image", "1111")
+	set := desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Suspend = true }), "image", "1111", nil)
 	if *set.Spec.Replicas != 0 {
 		t.Errorf("replicas: %d", *set.Spec.Replicas)
 	}
@@ -159,7 +163,7 @@ func TestSuspendedInstanceHasNoPods(t *testing.T) {
 // What may change while the registry runs must not be in the template: a pod that
 // restarts for it would interrupt pushes.
 func TestPodTemplateKeepsStill(t *testing.T) {
-	before := desired.StatefulSet(instance(), "image", "1111").Spec.Template
+	before := desired.StatefulSet(instance(), "image", "1111", nil).Spec.Template
 	after := desired.StatefulSet(instance(func(i *v1alpha1.PackagesInstance) {
 		i.Generation++
 		i.Spec.Hostname = "other.example.com"
@@ -168,7 +172,7 @@ func TestPodTemplateKeepsStill(t *testing.T) {
 		i.Spec.Exposure = v1alpha1.ExposureSpec{}
 		i.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
 		i.Spec.Storage.Filesystem.Size = resource.MustParse("40Gi")
-	}), "image", "1111").Spec.Template
+	}), "image", "1111", nil).Spec.Template
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("the template changes with the spec:\n%s", diff)
 	}
@@ -198,7 +202,7 @@ func TestARequestIsNeverAboveItsLimit(t *testing.T) {
 	placed := instance(func(i *v1alpha1.PackagesInstance) {
 		i.Spec.PodTemplate.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m")}
 	})
-	container := desired.StatefulSet(placed, "image", "1111").Spec.Template.Spec.Containers[0]
+	container := desired.StatefulSet(placed, "image", "1111", nil).Spec.Template.Spec.Containers[0]
 	if got := (*container.Resources.Requests)[corev1.ResourceCPU]; got.String() != "20m" {
 		t.Errorf("a container with a limit of 20m asks for %s of cpu", got.String())
 	}

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
+	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -48,8 +51,9 @@ var (
 // while the instance is suspended. The template holds storage, ports, resources
 // and the image, and nothing that may change while the registry runs.
 //
-// dataUID is the identity of the data on the volume.
-func StatefulSet(instance *v1alpha1.PackagesInstance, image string, dataUID types.UID) *appsv1ac.StatefulSetApplyConfiguration {
+// dataUID is the identity of the data on the volume; trustedProxies are believed when
+// they say which client they speak for.
+func StatefulSet(instance *v1alpha1.PackagesInstance, image string, dataUID types.UID, trustedProxies []netip.Prefix) *appsv1ac.StatefulSetApplyConfiguration {
 	name := RegistryName(instance.Name)
 	replicas := int32(1)
 	if instance.Spec.Suspend {
@@ -82,7 +86,7 @@ func StatefulSet(instance *v1alpha1.PackagesInstance, image string, dataUID type
 						// Walking a large volume at each start would take minutes.
 						WithFSGroupChangePolicy(corev1.FSGroupChangeOnRootMismatch).
 						WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
-					WithContainers(registryContainer(instance, image, dataUID)).
+					WithContainers(registryContainer(instance, image, dataUID, trustedProxies)).
 					WithVolumes(
 						corev1ac.Volume().WithName("data").
 							WithPersistentVolumeClaim(corev1ac.PersistentVolumeClaimVolumeSource().WithClaimName(DataName(instance.Name))),
@@ -132,7 +136,7 @@ func resourcesOf(wanted v1alpha1.PodResources) (requests, limits corev1.Resource
 	return requests, limits
 }
 
-func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUID types.UID) *corev1ac.ContainerApplyConfiguration {
+func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUID types.UID, trustedProxies []netip.Prefix) *corev1ac.ContainerApplyConfiguration {
 	requests, limits := resourcesOf(instance.Spec.PodTemplate.Resources)
 	return corev1ac.Container().
 		WithName("registry").
@@ -148,6 +152,7 @@ func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUI
 			"--admin-listen", fmt.Sprintf(":%d", AdminPort),
 			"--keys-dir", keysDir,
 		).
+		WithArgs(trustedProxiesFlag(trustedProxies)...).
 		// The garbage collector works harder before the kernel would kill the
 		// process: at nine tenths of the limit.
 		WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%dMiB", limits.Memory().Value()>>20*9/10))).
@@ -173,6 +178,19 @@ func registryContainer(instance *v1alpha1.PackagesInstance, image string, dataUI
 			corev1ac.VolumeMount().WithName("data").WithMountPath(dataDir),
 			corev1ac.VolumeMount().WithName("keys").WithMountPath(keysDir).WithReadOnly(true),
 		)
+}
+
+// trustedProxiesFlag is the same in any order, so that no pod is replaced for that.
+func trustedProxiesFlag(trusted []netip.Prefix) []string {
+	if len(trusted) == 0 {
+		return nil
+	}
+	values := make([]string, len(trusted))
+	for i, prefix := range trusted {
+		values[i] = prefix.String()
+	}
+	slices.Sort(values)
+	return []string{"--trusted-proxies", strings.Join(slices.Compact(values), ",")}
 }
 
 func adminProbe(path string) *corev1ac.ProbeApplyConfiguration {
