@@ -83,3 +83,18 @@ func ask(t *testing.T, conn net.Conn) int {
 	_ = response.Body.Close()
 	return response.StatusCode
 }
+
+func TestTheAdminPortHasFewConnections(t *testing.T) {
+	r, _ := start(t)
+	var idle []net.Conn
+	for range 65 {
+		conn := dial(t, r.AdminAddr)
+		if status := ask(t, conn); status != http.StatusNotFound {
+			t.Fatalf("status %d", status)
+		}
+		idle = append(idle, conn)
+	}
+	if _, err := idle[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the first of 65 connections: %v, want it closed", err)
+	}
+}

@@ -39,7 +39,7 @@ const (
 	// readHeaderTimeout and idleTimeout bound what a silent client costs.
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 16 << 10
 )
 
 // PolicySource brings the policy and keeps it current.

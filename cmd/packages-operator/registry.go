@@ -146,6 +146,7 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 		o.S3 = &f.s3
 	}
 	o.Version, o.Log = buildVersion(), log
+	limitMemory(os.LookupEnv)
 	o.Ready = func(listen, admin net.Addr) {
 		values := []any{"address", listen.String(), "instance", o.InstanceUID, "version", o.Version}
 		if admin != nil {

@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// buffersInFlight bounds how far hashing may lag behind writing. A client that
-	// is slower than both holds one.
-	buffersInFlight = 2
 	// maxEmptyReads is when a reader that returns neither bytes nor an error is
 	// given up.
 	maxEmptyReads = 100
@@ -48,26 +45,30 @@ var (
 	streams atomic.Int64
 )
 
-// tiers are the buffers that streams read, hash and write with. Streams of which
-// there are many get smaller ones: 2,000 take 105 MiB at most, and half of it
-// while their clients are slow.
-var tiers = []struct {
-	// last is the number of the last stream in the tier.
+// tier is what a stream reads, hashes and writes with.
+type tier struct {
+	// last is the number of the last stream in the tier, of those under way.
 	last    int64
 	buffers *pool
-}{
-	{8, newPool(1 << 20)},
-	{64, newPool(256 << 10)},
-	{math.MaxInt64, newPool(16 << 10)},
+	// most bounds the buffers of a stream, and so how far hashing may lag behind
+	// writing. With one it does not: both see it before the next is read.
+	most int
 }
 
-// streamBuffers are those for the stream with a number, of those under way.
-func streamBuffers(number int64) *pool {
+// tiers give less to streams of which there are many: 2,000 take 60 MiB at most.
+var tiers = []tier{
+	{8, newPool(1 << 20), 2},
+	{64, newPool(128 << 10), 2},
+	{math.MaxInt64, newPool(16 << 10), 1},
+}
+
+// tierOf is the tier of the stream with a number, the first being 1.
+func tierOf(number int64) tier {
 	i := 0
 	for number > tiers[i].last {
 		i++
 	}
-	return tiers[i].buffers
+	return tiers[i]
 }
 
 // fill reads until p is full, r ends or r fails. It differs from io.ReadFull in
@@ -131,11 +132,11 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 
-	buffers := streamBuffers(streams.Add(1))
+	mine := tierOf(streams.Add(1))
 	defer streams.Add(-1)
 	// The channels hold all buffers there are, so that sending never blocks.
-	toHash := make(chan *buffer, buffersInFlight)
-	free := make(chan *buffer, buffersInFlight)
+	toHash := make(chan *buffer, mine.most)
+	free := make(chan *buffer, mine.most)
 	hashed := make(chan struct{})
 	go func() {
 		defer close(hashed)
@@ -149,7 +150,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		close(toHash)
 		<-hashed
 		for range taken {
-			buffers.release(<-free)
+			mine.buffers.release(<-free)
 		}
 	}()
 
@@ -158,8 +159,8 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 		select {
 		case b = <-free:
 		default:
-			if taken < buffersInFlight {
-				b = buffers.take()
+			if taken < mine.most {
+				b = mine.buffers.take()
 				taken++
 			} else {
 				b = <-free

@@ -39,7 +39,7 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 		case i < 8:
 			want = 1 << 20
 		case i < 64:
-			want = 256 << 10
+			want = 128 << 10
 		}
 		got := <-asked
 		if got != want {
@@ -47,7 +47,7 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 		}
 		sum += got
 	}
-	if sum > 53<<20 {
+	if sum > 46<<20 {
 		t.Errorf("2,000 slow uploads take %d bytes", sum)
 	}
 	close(released)

@@ -199,7 +199,7 @@ func (w Writer) digest(ctx context.Context, progress Progress, algorithm ref.Alg
 		return "", err
 	}
 	h := algorithm.New()
-	buffers := streamBuffers(streams.Add(1))
+	buffers := tierOf(streams.Add(1)).buffers
 	defer streams.Add(-1)
 	b := buffers.take()
 	defer buffers.release(b)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// Burst is how many failures an address may have at once, and Interval the
-	// time after which it may have one more.
-	Burst    = 20
+	// Burst is how many failures an address may have at once.
+	Burst = 20
+	// Interval is the time after which it may have one more.
 	Interval = 3 * time.Second
 
 	// maxAddresses bounds how many addresses are remembered: about 1.5 MiB. The one

@@ -113,6 +113,7 @@ func TestParseRefuses(t *testing.T) {
 		{"more descriptors than fit", strings.Replace(image(""), `"layers":[`, `"layers":[`+strings.Repeat("{},", 40_000), 1), manifest.OCIManifest, "layers has more than 40000 items"},
 		{"more annotations than can be listed", image(`,"annotations":{` + manyKeys(40_001) + `}`), manifest.OCIManifest, "annotations has more than 40000 keys"},
 		{"a nested key in another case", strings.Replace(image(""), `"digest"`, `"Digest"`, 1), manifest.OCIManifest, `config.Digest must be written "digest"`},
+		{"more values than descriptors have", image(`,"x":[` + strings.Repeat("[0,0,0,0,0,0,0,0,0],", 24_999) + `[0,0,0,0,0,0,0,0,0]]`), manifest.OCIManifest, "more than 250000 values"},
 		{"deep nesting", image(`,"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)), manifest.OCIManifest, "nested deeper"},
 		{"schema 1", `{"schemaVersion":1,"fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+json", "schemaVersion 1"},
 		{"schema 3", strings.Replace(image(""), `"schemaVersion":2`, `"schemaVersion":3`, 1), manifest.OCIManifest, "schemaVersion must be 2"},

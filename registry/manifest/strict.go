@@ -22,6 +22,10 @@ const maxDepth = 32
 // more descriptors; smaller items would take many times their length in memory.
 const maxItems = 40_000
 
+// maxValues bounds all values together. A manifest of MaxSize that is full of
+// descriptors has half as many; what is longer takes seconds to read.
+const maxValues = 250_000
+
 // maxArtifactType is the length of a media type in characters: two names of 127
 // (RFC 6838, section 4.2) and a slash.
 const maxArtifactType = 255
@@ -58,7 +62,8 @@ func fold(s string) string {
 func checkStrict(content []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(content))
 	dec.UseNumber()
-	if err := checkValue(dec, "", 0, false); err != nil {
+	c := checker{Decoder: dec}
+	if err := c.value("", 0, false); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return errors.New("the JSON ends before it is complete")
 		}
@@ -70,21 +75,30 @@ func checkStrict(content []byte) error {
 	return nil
 }
 
-// checkValue reads one value. freeKeys marks an object whose keys are the
-// user's own, such as annotations.
-func checkValue(dec *json.Decoder, path string, depth int, freeKeys bool) error {
+// checker reads values, and counts them.
+type checker struct {
+	*json.Decoder
+	values int
+}
+
+// value reads one value. freeKeys marks an object whose keys are the user's own,
+// such as annotations.
+func (c *checker) value(path string, depth int, freeKeys bool) error {
 	if depth > maxDepth {
 		return fmt.Errorf("nested deeper than %d levels", maxDepth)
 	}
-	token, err := dec.Token()
+	if c.values++; c.values > maxValues {
+		return fmt.Errorf("the manifest has more than %d values", maxValues)
+	}
+	token, err := c.Token()
 	if err != nil {
 		return err
 	}
 	switch token {
 	case json.Delim('{'):
 		seen := make(map[string]struct{})
-		for dec.More() {
-			keyToken, err := dec.Token()
+		for c.More() {
+			keyToken, err := c.Token()
 			if err != nil {
 				return err
 			}
@@ -101,22 +115,22 @@ func checkValue(dec *json.Decoder, path string, depth int, freeKeys bool) error 
 					return fmt.Errorf("%s must be written %q", join(path, key), field)
 				}
 			}
-			if err := checkValue(dec, join(path, key), depth+1, freeKeys || key == "annotations"); err != nil {
+			if err := c.value(join(path, key), depth+1, freeKeys || key == "annotations"); err != nil {
 				return err
 			}
 		}
-		_, err = dec.Token()
+		_, err = c.Token()
 		return err
 	case json.Delim('['):
-		for i := 0; dec.More(); i++ {
+		for i := 0; c.More(); i++ {
 			if i == maxItems {
 				return fmt.Errorf("%s has more than %d items", cmp.Or(path, "the manifest"), maxItems)
 			}
-			if err := checkValue(dec, path, depth+1, freeKeys); err != nil {
+			if err := c.value(path, depth+1, freeKeys); err != nil {
 				return err
 			}
 		}
-		_, err = dec.Token()
+		_, err = c.Token()
 		return err
 	}
 	return nil

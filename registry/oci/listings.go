@@ -4,6 +4,7 @@
 package oci
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -46,14 +47,14 @@ type tagList struct {
 
 // tags serves "Listing Tags".
 func (h *Handler) tags(x *exchange) error {
-	return h.list(x, func() (any, error) { return h.tagPage(x) })
+	return h.list(x, func() ([]byte, error) { return h.tagPage(x) })
 }
 
-func (h *Handler) tagPage(x *exchange) (tagList, error) {
+func (h *Handler) tagPage(x *exchange) ([]byte, error) {
 	limit := pageSize(x.req.Limit, pageEntries)
 	tags, err := h.Catalog.Tags(x.r.Context(), x.req.Name, x.req.Last, limit+1)
 	if err != nil {
-		return tagList{}, err
+		return nil, err
 	}
 	if len(tags) > limit {
 		tags = tags[:limit]
@@ -64,7 +65,7 @@ func (h *Handler) tagPage(x *exchange) (tagList, error) {
 	if tags == nil {
 		tags = []ref.Tag{}
 	}
-	return tagList{Name: x.req.Name, Tags: tags}, nil
+	return json.Marshal(tagList{Name: x.req.Name, Tags: tags})
 }
 
 type nameList struct {
@@ -77,13 +78,16 @@ func (h *Handler) names(x *exchange) error {
 	if err := h.decided(x, access.AuthorizeCatalog(x.policy, x.actor), neededScope(x.req)); err != nil {
 		return err
 	}
-	return h.list(x, func() (any, error) {
+	return h.list(x, func() ([]byte, error) {
 		limit := pageSize(x.req.Limit, pageEntries)
 		found, more, err := h.visibleNames(x, limit)
+		if err != nil {
+			return nil, err
+		}
 		if more && limit > 0 {
 			linkNext(x, route.CatalogPath(string(found[limit-1]), limit))
 		}
-		return nameList{Repositories: found}, err
+		return json.Marshal(nameList{Repositories: found})
 	})
 }
 
@@ -134,11 +138,12 @@ func nextVisible(x *exchange, name ref.Name) string {
 	return ""
 }
 
-type index struct {
-	SchemaVersion int               `json:"schemaVersion"`
-	MediaType     string            `json:"mediaType"`
-	Manifests     []json.RawMessage `json:"manifests"`
-}
+// An index's document is put together by hand: its entries may take megabytes, and
+// are not copied more often than they must be.
+const (
+	indexBegin = `{"schemaVersion":2,"mediaType":"` + manifest.OCIIndex + `","manifests":[`
+	indexEnd   = `]}`
+)
 
 type indexEntry struct {
 	Digest       ref.Digest        `json:"digest"`
@@ -151,37 +156,40 @@ type indexEntry struct {
 // referrers serves "Listing Referrers". A subject that nobody refers to, or that
 // does not exist, has an empty list.
 func (h *Handler) referrers(x *exchange) error {
-	return h.list(x, func() (any, error) { return h.referrerPage(x) })
+	return h.list(x, func() ([]byte, error) { return h.referrerPage(x) })
 }
 
-func (h *Handler) referrerPage(x *exchange) (index, error) {
+func (h *Handler) referrerPage(x *exchange) ([]byte, error) {
 	limit := pageSize(x.req.Limit, referrerEntries)
 	found, err := h.Catalog.Referrers(x.r.Context(), x.req.Name, x.req.Digest, x.req.ArtifactType, ref.Digest(x.req.Last), limit+1)
 	if err != nil {
-		return index{}, err
+		return nil, err
 	}
-	document := index{SchemaVersion: 2, MediaType: manifest.OCIIndex, Manifests: []json.RawMessage{}}
-	size := 0
+	document := bytes.NewBufferString(indexBegin)
+	entries := json.NewEncoder(document)
 	for i, d := range found {
-		entry, err := json.Marshal(indexEntry(d))
-		if err != nil {
-			return index{}, err
+		before := document.Len()
+		if i > 0 {
+			document.WriteByte(',')
+		}
+		if err := entries.Encode(indexEntry(d)); err != nil {
+			return nil, err
 		}
 		// This is true of the last entry at least, when the catalog's list ended
 		// early by its size.
-		if i == limit || i > 0 && size+len(entry) > catalog.ReferrersSize {
+		if i == limit || i > 0 && document.Len()-len(indexBegin) > catalog.ReferrersSize {
+			document.Truncate(before)
 			// Without an entry, n was 0: there is nothing to go on behind.
 			if i > 0 {
 				linkNext(x, route.ReferrersPath(x.req.Name, x.req.Digest, x.req.ArtifactType, found[i-1].Digest, x.req.Limit))
 			}
 			break
 		}
-		size += len(entry)
-		document.Manifests = append(document.Manifests, entry)
 	}
+	document.WriteString(indexEnd)
 	if x.req.ArtifactType != "" {
 		x.Header().Set("Oci-Filters-Applied", "artifactType")
 	}
 	x.Header().Set("Content-Type", manifest.OCIIndex)
-	return document, nil
+	return document.Bytes(), nil
 }

@@ -6,7 +6,7 @@ package oci
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,22 +23,26 @@ import (
 const (
 	// documentRoom is how many bytes of documents, manifests and listings, are held
 	// for clients that send or take them.
-	documentRoom = 32 << 20
+	documentRoom = 16 << 20
 	// smallDocument is what needs no room: nearly all manifests. The number of
 	// connections bounds it.
 	smallDocument = 16 << 10
-	// builders is how many large manifests are parsed, and listings put together, at a
-	// time: both take a multiple of the document's length.
+	// parsers is how many large manifests are parsed at a time, and builders how many
+	// listings are put together: both take a multiple of the document's length.
+	parsers  = 2
 	builders = 4
 	// documentPatience is how long a request waits for room.
 	documentPatience = 10 * time.Second
 	// manifestTime is how long the body of a manifest may take: it holds room.
 	manifestTime = 2 * time.Minute
+	// discardTime is how long the body of a manifest may take that is refused.
+	discardTime = 5 * time.Second
 )
 
 // room bounds the memory for documents.
 type room struct {
 	bytes    *semaphore.Weighted
+	parsing  *semaphore.Weighted
 	building *semaphore.Weighted
 	patience time.Duration
 }
@@ -46,6 +50,7 @@ type room struct {
 func newRoom() room {
 	return room{
 		bytes:    semaphore.NewWeighted(documentRoom),
+		parsing:  semaphore.NewWeighted(parsers),
 		building: semaphore.NewWeighted(builders),
 		patience: documentPatience,
 	}
@@ -60,11 +65,7 @@ func (m *room) take(ctx context.Context, size int64) (release func(), err error)
 	return m.wait(ctx, m.bytes, min(size, documentRoom))
 }
 
-// build waits for leave to build a document.
-func (m *room) build(ctx context.Context) (release func(), err error) {
-	return m.wait(ctx, m.building, 1)
-}
-
+// wait takes n of s, if it can before patience ends.
 func (m *room) wait(ctx context.Context, s *semaphore.Weighted, n int64) (release func(), err error) {
 	patient, cancel := context.WithTimeout(ctx, m.patience)
 	defer cancel()
@@ -79,12 +80,11 @@ func (m *room) wait(ctx context.Context, s *semaphore.Weighted, n int64) (releas
 
 // readManifest reads a manifest's body, which keeps its room until release.
 func (h *Handler) readManifest(x *exchange) (content []byte, release func(), err error) {
-	if body, ok := x.r.Body.(interface{ EndBy(time.Time) }); ok {
-		body.EndBy(h.Now().Add(manifestTime))
-	}
+	h.endBodyIn(x, manifestTime)
 	size := x.r.ContentLength
 	if size > manifest.MaxSize {
-		return nil, nil, manifestTooLarge(x)
+		h.discardBody(x)
+		return nil, nil, manifestTooLarge()
 	}
 	var buffer bytes.Buffer
 	if size < 0 {
@@ -92,11 +92,12 @@ func (h *Handler) readManifest(x *exchange) (content []byte, release func(), err
 		n, err := io.CopyN(&buffer, x.r.Body, smallDocument+1)
 		if size = n; err == nil {
 			size = manifest.MaxSize
-		} else if err != io.EOF {
+		} else if !errors.Is(err, io.EOF) {
 			return nil, nil, manifestBroken()
 		}
 	}
 	if release, err = h.room.take(x.r.Context(), size); err != nil {
+		h.discardBody(x)
 		return nil, nil, err
 	}
 	buffer.Grow(int(size) - buffer.Len() + bytes.MinRead)
@@ -105,7 +106,8 @@ func (h *Handler) readManifest(x *exchange) (content []byte, release func(), err
 	case err != nil:
 		err = manifestBroken()
 	case buffer.Len() > manifest.MaxSize:
-		err = manifestTooLarge(x)
+		h.discardBody(x)
+		err = manifestTooLarge()
 	default:
 		return buffer.Bytes(), release, nil
 	}
@@ -113,10 +115,22 @@ func (h *Handler) readManifest(x *exchange) (content []byte, release func(), err
 	return nil, nil, err
 }
 
-// manifestTooLarge reads on for a while: most clients look for an answer only when
-// they have sent what they have.
-func manifestTooLarge(x *exchange) error {
+// endBodyIn lets the request's body fail that has not come by then, where the server
+// can do that.
+func (h *Handler) endBodyIn(x *exchange, d time.Duration) {
+	if body, ok := x.r.Body.(interface{ EndBy(time.Time) }); ok {
+		body.EndBy(h.Now().Add(d))
+	}
+}
+
+// discardBody takes a body that is refused, if it comes soon: most clients look for
+// the answer only when they have sent what they have.
+func (h *Handler) discardBody(x *exchange) {
+	h.endBodyIn(x, discardTime)
 	_, _ = io.CopyN(io.Discard, x.r.Body, 4*manifest.MaxSize)
+}
+
+func manifestTooLarge() error {
 	return errcode.New(http.StatusRequestEntityTooLarge, errcode.SizeInvalid, fmt.Sprintf("the manifest is larger than %d bytes", manifest.MaxSize))
 }
 
@@ -127,7 +141,7 @@ func manifestBroken() error {
 // parseManifest parses what was pushed.
 func (h *Handler) parseManifest(x *exchange, content []byte) (manifest.Manifest, error) {
 	if len(content) > smallDocument {
-		release, err := h.room.build(x.r.Context())
+		release, err := h.room.wait(x.r.Context(), h.room.parsing, 1)
 		if err != nil {
 			return manifest.Manifest{}, err
 		}
@@ -164,19 +178,15 @@ func (h *Handler) loadManifest(ctx context.Context, name ref.Name, digest ref.Di
 }
 
 // list answers with a listing that build puts together.
-func (h *Handler) list(x *exchange, build func() (any, error)) error {
+func (h *Handler) list(x *exchange, build func() ([]byte, error)) error {
 	ctx := x.r.Context()
-	done, err := h.room.build(ctx)
+	done, err := h.room.wait(ctx, h.room.building, 1)
 	if err != nil {
 		return err
 	}
 	body, release, err := func() ([]byte, func(), error) {
 		defer done()
-		document, err := build()
-		if err != nil {
-			return nil, nil, err
-		}
-		body, err := json.Marshal(document)
+		body, err := build()
 		if err != nil {
 			return nil, nil, err
 		}

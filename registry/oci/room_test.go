@@ -60,7 +60,7 @@ func fullHandler(t *testing.T) (*oci.Handler, *impatient) {
 // lets them end. length is what they announce.
 func slowPushes(t *testing.T, h http.Handler, length int64) (finish func() []int) {
 	t.Helper()
-	const fit = 8 // of 4 MiB in the room for documents
+	const fit = 4 // of 4 MiB in the room for documents
 	content := indexOf(manifest.MaxSize)
 	var pushes sync.WaitGroup
 	var pipes []*io.PipeWriter
@@ -168,7 +168,7 @@ func TestWhoTakesAnswersSlowlyHoldsABoundedRoom(t *testing.T) {
 	wantStatus(t, "push", serve(h, request("PUT", manifestPath("large"), indexOf(manifest.MaxSize))), http.StatusCreated)
 	var pulls sync.WaitGroup
 	begun, released := make(chan struct{}), make(chan struct{})
-	for range 8 {
+	for range 4 {
 		pulls.Go(func() {
 			w := slowReader{httptest.NewRecorder(), begun, released}
 			h.ServeHTTP(w, request("GET", manifestPath("large"), nil))

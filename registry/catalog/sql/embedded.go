@@ -65,7 +65,7 @@ func openEmbedded(path string, cache *cache) (_ *embedded, err error) {
 		return nil, err
 	}
 	for range cap(e.readers) {
-		reader, err := dialReader(path)
+		reader, err := dialReader(path, cap(e.readers))
 		if err != nil {
 			return nil, err
 		}

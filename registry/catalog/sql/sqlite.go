@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -38,6 +39,9 @@ const (
 	sqlQuick   = "PRAGMA synchronous = NORMAL"
 )
 
+// readersCache in KiB is shared by the connections that read, however many there are.
+const readersCache = 16 << 10
+
 // Cache sizes are in KiB, of each connection. Another program (a backup) may
 // hold the lock for busy_timeout milliseconds.
 var (
@@ -54,7 +58,6 @@ var (
 	}
 	readerSettings = []string{
 		"PRAGMA query_only = ON",
-		"PRAGMA cache_size = -4096",
 	}
 )
 
@@ -103,7 +106,10 @@ func dialWriter(path string) (*conn, error) {
 	return c, nil
 }
 
-func dialReader(path string) (*conn, error) { return dial(path, readerSettings) }
+// dialReader opens one of so many readers.
+func dialReader(path string, readers int) (*conn, error) {
+	return dial(path, append(slices.Clip(readerSettings), fmt.Sprintf("PRAGMA cache_size = -%d", readersCache/readers)))
+}
 
 // withoutLocks is a statement without the words at its end that lock rows: one
 // connection writes at a time.
