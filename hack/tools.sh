@@ -24,6 +24,7 @@ usage() {
 		  controller-gen  the generator of CRDs, deepcopy functions and apply configurations
 		  golangci-lint   the linters
 		  versitygw       an S3 server on a directory, for tests
+		  distribution    the registry of the CNCF, which make bench measures beside ours
 	TEXT
 	exit 2
 }
@@ -69,6 +70,10 @@ describe() {
 	versitygw)
 		module=versitygw usual=135
 		packages=(github.com/versity/versitygw/cmd/versitygw)
+		;;
+	distribution)
+		module=distribution usual=100
+		packages=(github.com/distribution/distribution/v3/cmd/registry)
 		;;
 	*)
 		say "unknown group '$1'"
