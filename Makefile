@@ -66,7 +66,22 @@ mutate: ## Break the code that decides about access in every place; each must fa
 	$(GO) run ./hack/mutate
 
 .PHONY: bench
-bench: ## Run the micro-benchmarks.
+bench: bench-programs ## Measure the registry beside its peers; BENCH_FLAGS=-help tells how.
+	@$(BENCH) $(BENCH_FLAGS)
+
+.PHONY: bench-quick
+bench-quick: bench-programs ## Measure the registry for a minute; fail if it is half as good as it was.
+	@$(BENCH) -quick -rounds 1 $(BENCH_FLAGS)
+
+BENCH = bin/bench -distribution "$$(hack/tools.sh distribution)/registry" -s3 "$$(hack/tools.sh versitygw)/versitygw"
+
+.PHONY: bench-programs
+bench-programs: build
+	@hack/apt.sh postgresql
+	$(GO) build -o bin/ ./hack/bench ./hack/bench/floor
+
+.PHONY: microbench
+microbench: ## Run the micro-benchmarks.
 	$(GO) test -run '^$$' -bench . -benchmem ./registry/...
 
 ##@ Building
