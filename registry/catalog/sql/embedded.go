@@ -6,6 +6,7 @@ package sql
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 
@@ -14,17 +15,22 @@ import (
 
 // embedded is a database in a file that this process alone writes.
 //
-// One goroutine writes. It runs the operations that wait in one transaction,
-// each in a savepoint, and answers them after the shared COMMIT, so that many
-// pushes share one fsync. Reads use connections of their own and never wait for
-// a write.
+// One goroutine writes. It runs the operations that wait in one transaction, each
+// in a savepoint, and answers them after the shared COMMIT and, where they need it,
+// a shared sync of the log: many pushes share one. Reads use connections of their
+// own and never wait for a write.
 type embedded struct {
 	path  string
 	cache *cache
 
-	// Only serve, and close after it, use writer and durable.
+	// log is the write-ahead log, and sync makes durable what it has.
+	log  *os.File
+	sync func() error
+
+	// Only serve, and close after it, use writer and failed, which is why nothing
+	// is written any more.
 	writer  *conn
-	durable bool
+	failed  error
 	queue   chan *operation
 	closing chan struct{}
 	served  chan struct{}
@@ -43,7 +49,6 @@ func openEmbedded(path string, cache *cache) (_ *embedded, err error) {
 	e := &embedded{
 		path:    path,
 		cache:   cache,
-		durable: true,
 		queue:   make(chan *operation),
 		closing: make(chan struct{}),
 		served:  make(chan struct{}),
@@ -64,6 +69,12 @@ func openEmbedded(path string, cache *cache) (_ *embedded, err error) {
 	if err := e.migrate(); err != nil {
 		return nil, err
 	}
+	// SQLite keeps the file of its log until the last connection is closed, and
+	// takes no locks on it that closing this would drop.
+	if e.log, err = os.OpenFile(path+"-wal", os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	e.sync = e.log.Sync
 	for range cap(e.readers) {
 		reader, err := dialReader(path, cap(e.readers))
 		if err != nil {
@@ -129,7 +140,14 @@ func (e *embedded) hangUp() error {
 	for range len(e.readers) {
 		errs = append(errs, (<-e.readers).close())
 	}
-	return errors.Join(append(errs, e.writer.close())...)
+	return errors.Join(append(errs, e.closeLog(), e.writer.close())...)
+}
+
+func (e *embedded) closeLog() error {
+	if e.log == nil {
+		return nil
+	}
+	return e.log.Close()
 }
 
 // read implements database.
@@ -164,5 +182,5 @@ func (e *embedded) close(epoch uint64, clean bool) error {
 	for range cap(e.readers) {
 		errs = append(errs, (<-e.readers).close())
 	}
-	return errors.Join(append(errs, e.writer.close())...)
+	return errors.Join(append(errs, e.closeLog(), e.writer.close())...)
 }

@@ -32,11 +32,6 @@ const (
 	sqlSavepoint  = "SAVEPOINT operation"
 	sqlRelease    = "RELEASE operation"
 	sqlRollbackTo = "ROLLBACK TO operation"
-	// sqlDurable makes the next transactions' COMMIT wait for the disk;
-	// sqlQuick leaves that to the next durable one. Neither may be used inside
-	// a transaction.
-	sqlDurable = "PRAGMA synchronous = FULL"
-	sqlQuick   = "PRAGMA synchronous = NORMAL"
 )
 
 // readersCache in KiB is shared by the connections that read, however many there are.
@@ -50,7 +45,10 @@ var (
 		"PRAGMA temp_store = MEMORY",
 	}
 	writerSettings = []string{
-		sqlDurable,
+		// COMMIT does not wait for the disk: embedded syncs the log beside it. With
+		// FULL, SQLite would do no more than that within COMMIT. Before it moves
+		// the log into the database, it syncs both itself.
+		"PRAGMA synchronous = NORMAL",
 		"PRAGMA foreign_keys = ON",
 		"PRAGMA cache_size = -16384",
 		"PRAGMA wal_autocheckpoint = 2000",

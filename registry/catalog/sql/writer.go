@@ -6,6 +6,7 @@ package sql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -50,76 +51,140 @@ func (e *embedded) write(ctx context.Context, durable bool, run func(tx) error) 
 	}
 }
 
-// serve runs operations until the store closes. Those that arrive while a
-// transaction is being committed share the next one.
+// serve runs operations until the store closes.
+//
+// What is committed is in the log, and not yet on the disk: a sync of the log,
+// beside the writer, makes it durable. Operations that need that are answered when
+// the sync has ended, and those that arrive meanwhile share the next one. The
+// others never wait for the disk.
 func (e *embedded) serve() {
 	defer close(e.served)
-	batch := make([]*operation, 0, maxBatch)
+	var (
+		quick, durable []*operation // to be run
+		unsynced       []*operation // run, and to be answered after the sync
+		synced         chan error   // of the sync under way, nil if there is none
+	)
+	add := func(o *operation) {
+		if o.durable {
+			durable = append(durable, o)
+		} else {
+			quick = append(quick, o)
+		}
+	}
 	for {
 		select {
 		case o := <-e.queue:
-			batch = append(batch[:0], o)
+			add(o)
+		case err := <-synced:
+			synced = nil
+			e.synced(unsynced, err)
 		case <-e.closing:
+			if synced != nil {
+				e.synced(unsynced, <-synced)
+			}
+			refuse(slices.Concat(quick, durable), errClosed)
 			return
 		}
 	collect:
-		for len(batch) < maxBatch {
+		for len(quick)+len(durable) < maxBatch {
 			select {
 			case o := <-e.queue:
-				batch = append(batch, o)
+				add(o)
 			default:
 				break collect
 			}
 		}
-		e.commit(batch)
-		clear(batch)
+		batch := quick
+		if synced == nil {
+			batch = append(batch, durable...)
+			durable = nil
+		}
+		quick = nil
+		if waiting := e.run(batch); len(waiting) > 0 {
+			unsynced, synced = waiting, make(chan error, 1)
+			go func(done chan<- error) { done <- e.sync() }(synced)
+		}
 	}
 }
 
 // commit runs a batch in one transaction and answers its operations.
 func (e *embedded) commit(batch []*operation) {
+	if unsynced := e.run(batch); len(unsynced) > 0 {
+		e.synced(unsynced, e.sync())
+	}
+}
+
+// run runs a batch in one transaction. It answers the operations that need not be
+// durable or have failed, and returns the others.
+func (e *embedded) run(batch []*operation) (unsynced []*operation) {
 	taken := batch[:0]
-	durable := false
 	for _, o := range batch {
 		if o.take() {
 			taken = append(taken, o)
-			durable = durable || o.durable
 		}
 	}
 	if len(taken) == 0 {
-		return
+		return nil
 	}
-	if err := e.transact(taken, durable); err != nil {
-		// What fails here is the transaction, so none of its operations is
-		// stored, whatever its own result was.
-		_, _ = e.writer.exec(sqlRollback)
-		for _, o := range taken {
-			o.err = err
+	err := e.failed
+	if err == nil {
+		if err = e.transact(taken); err != nil {
+			// What fails here is the transaction, so none of its operations is
+			// stored, whatever its own result was.
+			_, _ = e.writer.exec(sqlRollback)
 		}
 	}
 	for _, o := range taken {
+		if err != nil {
+			o.err = err
+		}
+		if o.err == nil && o.durable {
+			unsynced = append(unsynced, o)
+		} else {
+			close(o.done)
+		}
+	}
+	return unsynced
+}
+
+// synced answers operations after a sync. When that failed, nobody knows what is on
+// the disk, and a later sync would not tell: nothing more is written until the
+// file is opened again and what it has is read.
+func (e *embedded) synced(operations []*operation, err error) {
+	if err != nil {
+		e.failed = fmt.Errorf("the disk failed to keep the catalog's log, so that nothing more is stored until the registry is started again: %w", err)
+	}
+	for _, o := range operations {
+		o.err = e.failed
 		close(o.done)
 	}
 }
 
-func (e *embedded) transact(batch []*operation, durable bool) error {
-	clear(e.writer.changed)
-	if durable != e.durable {
-		mode := sqlQuick
-		if durable {
-			mode = sqlDurable
+// refuse answers operations that are not run.
+func refuse(operations []*operation, err error) {
+	for _, o := range operations {
+		if o.take() {
+			o.err = err
+			close(o.done)
 		}
-		if _, err := e.writer.exec(mode); err != nil {
-			return fmt.Errorf("set the durability: %w", err)
-		}
-		e.durable = durable
 	}
+}
+
+func (e *embedded) transact(batch []*operation) error {
+	clear(e.writer.changed)
 	if _, err := e.writer.exec(sqlBegin); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	for _, o := range batch {
-		if err := e.runOne(o); err != nil {
-			return err
+	if len(batch) == 1 {
+		// Alone, an operation needs no savepoint: it fails with its transaction.
+		if o := batch[0]; !e.runAlone(o) {
+			return nil
+		}
+	} else {
+		for _, o := range batch {
+			if err := e.runOne(o); err != nil {
+				return err
+			}
 		}
 	}
 	e.cache.begin(e.writer.changed)
@@ -128,6 +193,17 @@ func (e *embedded) transact(batch []*operation, durable bool) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// runAlone runs the only operation of a transaction, and reports whether there is
+// something to commit.
+func (e *embedded) runAlone(o *operation) bool {
+	if o.err = o.run(e.writer); o.err == nil {
+		return true
+	}
+	// Some failures (a full disk among them) have ended the transaction already.
+	_, _ = e.writer.exec(sqlRollback)
+	return false
 }
 
 // runOne runs an operation so that its failure leaves nothing of it in the

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/catalog"
@@ -116,7 +117,7 @@ func failOnce(t *testing.T, s *Store, query string) {
 }
 
 func TestBatchFailsWithItsTransaction(t *testing.T) {
-	for _, query := range []string{sqlQuick, sqlBegin, sqlSavepoint, sqlRelease, sqlRollbackTo, sqlCommit} {
+	for _, query := range []string{sqlBegin, sqlSavepoint, sqlRelease, sqlRollbackTo, sqlCommit} {
 		t.Run(query, func(t *testing.T) {
 			s := unserved(t)
 			a, c := addPurge("a"), addPurge("c")
@@ -144,44 +145,159 @@ func TestBatchFailsWithItsTransaction(t *testing.T) {
 	}
 }
 
-func TestOnlyDurableOperationsWaitForTheDisk(t *testing.T) {
+func TestAnOperationAloneFailsWithItsTransaction(t *testing.T) {
 	s := unserved(t)
-	level := func(durable ...bool) int64 {
-		t.Helper()
-		var found int64
-		var batch []*operation
-		for _, d := range durable {
-			batch = append(batch, newOperation(d, func(tx) error {
-				r, err := fileOf(s).writer.ask("PRAGMA synchronous")
-				if err != nil {
-					return err
-				}
-				found = r.int(0)
-				return nil
-			}))
+	a := newOperation(true, func(t tx) error {
+		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 0)"); err != nil {
+			return err
 		}
-		fileOf(s).commit(batch)
-		for _, o := range batch {
-			if o.err != nil {
-				t.Fatal(o.err)
+		return errTest
+	})
+	b := addPurge("b")
+	fileOf(s).commit([]*operation{a})
+	fileOf(s).commit([]*operation{b})
+	if !errors.Is(a.err, errTest) || b.err != nil {
+		t.Fatalf("errors are %v and %v", a.err, b.err)
+	}
+	wantPurged(t, s, "b")
+}
+
+// disk is a sync of the log that a test sees, and ends.
+type disk struct {
+	begun chan struct{}
+	end   chan error
+}
+
+// onDisk opens a store on such a disk.
+func onDisk(t *testing.T) (*Store, disk) {
+	t.Helper()
+	s, err := open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "catalog.db"), InstanceUID: "uid-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := disk{make(chan struct{}), make(chan error)}
+	file := fileOf(s)
+	sync := file.sync
+	file.sync = func() error {
+		d.begun <- struct{}{}
+		return errors.Join(sync(), <-d.end)
+	}
+	go file.serve()
+	return s, d
+}
+
+// begin has the store run an operation, and returns where its error arrives.
+func begin(s *Store, o *operation) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- s.write(context.Background(), o.durable, o.run) }()
+	return done
+}
+
+func quick(o *operation) *operation { o.durable = false; return o }
+
+func TestOnlyDurableOperationsWaitForTheDisk(t *testing.T) {
+	s, disk := onDisk(t)
+	a := begin(s, addPurge("a"))
+	<-disk.begun
+	// The disk is busy. What need not be durable is answered all the same, and
+	// stored.
+	if err := <-begin(s, quick(addPurge("b"))); err != nil {
+		t.Fatal(err)
+	}
+	wantPurged(t, s, "a", "b")
+	select {
+	case err := <-a:
+		t.Fatalf("answered with %v before it was durable", err)
+	default:
+	}
+	// What comes meanwhile has a sync of its own, which begins behind this one.
+	c := begin(s, addPurge("c"))
+	disk.end <- nil
+	if err := <-a; err != nil {
+		t.Fatal(err)
+	}
+	<-disk.begun
+	select {
+	case err := <-c:
+		t.Fatalf("answered with %v by the sync before its own", err)
+	default:
+	}
+	disk.end <- nil
+	if err := <-c; err != nil {
+		t.Fatal(err)
+	}
+	closeWith(t, s, disk)
+}
+
+// closeWith closes a store, which ends its epoch durably.
+func closeWith(t *testing.T, s *Store, d disk) {
+	t.Helper()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	<-d.begun
+	d.end <- nil
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatWaitsForTheDiskSharesASync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := onDisk(t)
+		all := []<-chan error{begin(s, addPurge("a"))}
+		<-disk.begun
+		for i := range 20 {
+			all = append(all, begin(s, addPurge(fmt.Sprint("more-", i))))
+		}
+		synctest.Wait() // they are all with the writer now
+		disk.end <- nil
+		<-disk.begun
+		disk.end <- nil
+		for _, done := range all {
+			if err := <-done; err != nil {
+				t.Fatal(err)
 			}
 		}
-		return found
+		closeWith(t, s, disk)
+	})
+}
+
+func TestNothingIsWrittenAfterTheDiskFailed(t *testing.T) {
+	s, disk := onDisk(t)
+	a := begin(s, addPurge("a"))
+	<-disk.begun
+	disk.end <- errTest
+	if err := <-a; !errors.Is(err, errTest) {
+		t.Fatalf("error is %v, want the disk's", err)
 	}
-	const normal, full = 1, 2
-	for _, step := range []struct {
-		durable []bool
-		want    int64
-	}{
-		{[]bool{true}, full},
-		{[]bool{false, false}, normal},
-		{[]bool{false, true, false}, full},
-		{[]bool{true}, full},
-		{[]bool{false}, normal},
-	} {
-		if got := level(step.durable...); got != step.want {
-			t.Fatalf("synchronous is %d for operations %v, want %d", got, step.durable, step.want)
+	for _, o := range []*operation{addPurge("b"), quick(addPurge("c"))} {
+		if err := <-begin(s, o); !errors.Is(err, errTest) {
+			t.Fatalf("error is %v, want the disk's", err)
 		}
+	}
+	if err := s.Close(); !errors.Is(err, errTest) {
+		t.Fatalf("closed with %v, want the disk's error", err)
+	}
+}
+
+func TestClosingWaitsForTheDiskAndRefusesWhatWaits(t *testing.T) {
+	s, disk := onDisk(t)
+	a := begin(s, addPurge("a"))
+	<-disk.begun
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	<-fileOf(s).closing
+	if err := <-begin(s, addPurge("b")); !errors.Is(err, errClosed) {
+		t.Fatalf("error is %v, want that the catalog is closed", err)
+	}
+	disk.end <- nil
+	if err := <-a; err != nil {
+		t.Fatal(err)
+	}
+	<-disk.begun // the end of the epoch
+	disk.end <- nil
+	if err := <-closed; err != nil {
+		t.Fatal(err)
 	}
 }
 
