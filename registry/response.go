@@ -25,6 +25,8 @@ type response struct {
 	connection interface{ SetWriteDeadline(time.Time) error }
 	patience   time.Duration
 	now        func() time.Time
+	// until is the deadline that was set last.
+	until time.Time
 }
 
 // watchResponse wraps the writer of a new request.
@@ -36,14 +38,20 @@ func watchResponse(w http.ResponseWriter, patience time.Duration, now func() tim
 	return out
 }
 
-// allow gives the client the time to take n bytes.
+// allow gives the client the time to take n bytes, or an eighth of patience less: to
+// move a deadline costs about as much as to write a small answer.
 func (w *response) allow(n int64) {
 	if w.connection == nil {
 		return
 	}
 	took := time.Duration(n/slowestPull) * time.Second
+	until := w.now().Add(w.patience + took)
+	if until.Sub(w.until) < w.patience/8 {
+		return
+	}
+	w.until = until
 	// Where it cannot be set, the connection is gone.
-	_ = w.connection.SetWriteDeadline(w.now().Add(w.patience + took))
+	_ = w.connection.SetWriteDeadline(until)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

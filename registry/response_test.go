@@ -42,6 +42,20 @@ func TestAClientGetsTheTimeThatTheAnswerTakes(t *testing.T) {
 	}
 }
 
+func TestAShortAnswerMovesTheDeadlineOnce(t *testing.T) {
+	const patience = 10 * time.Second
+	connection := &deadlines{ResponseWriter: httptest.NewRecorder(), now: time.Now()}
+	w := watchResponse(connection, patience, func() time.Time { return connection.now })
+	connection.now = connection.now.Add(patience / 10)
+	w.WriteHeader(http.StatusOK)
+	if _, err := w.Write([]byte("short")); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(connection.left, []time.Duration{patience}) {
+		t.Errorf("the deadline was set to %v, want once", connection.left)
+	}
+}
+
 type neverEnding struct{}
 
 func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
