@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 // The grammar as OCI Distribution 1.1 writes it, section "Pulling manifests".
@@ -223,41 +222,6 @@ func TestAlgorithmsComputeTheirDigest(t *testing.T) {
 			t.Errorf("%q has a hash", other)
 		}
 	}
-}
-
-func FuzzName(f *testing.F) {
-	for _, seed := range []string{"octocat/octo-app/monalisa", "a.b/c__d/e--f", "A/b/c", "a//b", "a._b/c/d", "a/b/ä", "-/-/-"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		_, err := ParseName(s)
-		want := specName.MatchString(s) && strings.Count(s, "/") >= 2 && len(s) <= MaxNameLength
-		if (err == nil) != want {
-			t.Errorf("ParseName(%q) gives %v; by the specification's grammar it is valid: %t", s, err, want)
-		}
-		if err != nil && !utf8.ValidString(err.Error()) {
-			t.Errorf("the error for %q is not valid UTF-8", s)
-		}
-		if lower := lowerCase(s); errors.Is(err, ErrUpperCase) && lower == s {
-			t.Errorf("the error for %q asks for lower case, which it is", s)
-		}
-	})
-}
-
-func FuzzReference(f *testing.F) {
-	for _, seed := range []string{"latest", ".x", digest256, digest512, "sha256:", "a:b", strings.Repeat("t", 129)} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		_, err := ParseReference(s)
-		want := specTag.MatchString(s) || specDigest.MatchString(s)
-		if (err == nil) != want {
-			t.Errorf("ParseReference(%q) gives %v; by the specification's grammar it is valid: %t", s, err, want)
-		}
-		if err != nil && len(err.Error()) > 1024 {
-			t.Errorf("the error for %d characters has %d", len(s), len(err.Error()))
-		}
-	})
 }
 
 func wantMessage(t *testing.T, err error, want string) {
