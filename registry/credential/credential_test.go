@@ -192,18 +192,3 @@ func TestSumDoesNotAllocate(t *testing.T) {
 		t.Errorf("Sum allocates %v times", n)
 	}
 }
-
-func FuzzCheckNeverPanicsAndKeepsItsWord(f *testing.F) {
-	f.Add("pkgt_1231231231231231231231231231233oouW8")
-	f.Add("")
-	f.Add(Prefix)
-	f.Fuzz(func(t *testing.T, value string) {
-		err := Check(value)
-		if !strings.HasPrefix(value, Prefix) && err != nil {
-			t.Errorf("refused a value without the prefix: %v", err)
-		}
-		if ValidateSupplied(value) == nil && (len(value) < MinLength || len(value) > MaxLength || err != nil) {
-			t.Error("accepted a value that the rules forbid")
-		}
-	})
-}
