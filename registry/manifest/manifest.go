@@ -7,10 +7,13 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"mime"
+	"reflect"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
@@ -98,7 +101,7 @@ func Parse(content []byte, contentType string) (Manifest, error) {
 	}
 	var d document
 	if err := json.Unmarshal(content, &d); err != nil {
-		return Manifest{}, fmt.Errorf("not a manifest: %w", err)
+		return Manifest{}, typeError(err)
 	}
 	mediaType, err := decideMediaType(sent, d, presence)
 	if err != nil {
@@ -162,7 +165,7 @@ func decideMediaType(sent string, d document, presence map[string]json.RawMessag
 	case mediaType == "":
 		mediaType = sent
 	case sent != "" && sent != mediaType:
-		return "", fmt.Errorf("mediaType is %q, but the Content-Type is %q", mediaType, sent)
+		return "", fmt.Errorf("mediaType is %.100q, but the Content-Type is %.100q", mediaType, sent)
 	}
 	hasConfig, hasLayers, hasManifests := presence["config"] != nil, presence["layers"] != nil, presence["manifests"] != nil
 	switch mediaType {
@@ -187,6 +190,25 @@ func decideMediaType(sent string, d document, presence map[string]json.RawMessag
 		return "", fmt.Errorf("mediaType %.100q is none that this registry stores: use %s or %s, or their Docker forms", mediaType, OCIManifest, OCIIndex)
 	}
 	return mediaType, nil
+}
+
+// typeError says which field holds another kind of value than the specification
+// has for it. The decoder's own words would repeat a number of any length.
+func typeError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return fmt.Errorf("not a manifest: %w", err)
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.Int, reflect.Int64:
+		want = "a whole number"
+	case reflect.String:
+		want = "a string"
+	case reflect.Slice:
+		want = "a list"
+	}
+	return fmt.Errorf("not a manifest: %s must be %s, and is the %.40s", cmp.Or(wrong.Field, "it"), want, wrong.Value)
 }
 
 func isIndex(mediaType string) bool { return mediaType == OCIIndex || mediaType == DockerList }

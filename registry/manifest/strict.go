@@ -12,6 +12,7 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // maxDepth bounds the nesting of a manifest. The deepest field of the
@@ -56,10 +57,14 @@ func fold(s string) string {
 	}, s)
 }
 
-// checkStrict refuses what decoders may read differently: duplicate keys, keys
-// that differ from a field of the specification by case alone, deep nesting,
-// anything behind the first value, and what would take too much memory to decode.
+// checkStrict refuses what decoders may read differently: text that is not UTF-8,
+// duplicate keys, keys that differ from a field of the specification by case alone,
+// deep nesting, anything behind the first value, and what would take too much
+// memory to decode.
 func checkStrict(content []byte) error {
+	if !utf8.Valid(content) {
+		return errors.New("a manifest is JSON, whose text is UTF-8, and this is not")
+	}
 	dec := json.NewDecoder(bytes.NewReader(content))
 	dec.UseNumber()
 	c := checker{Decoder: dec}
@@ -138,7 +143,7 @@ func (c *checker) value(path string, depth int, freeKeys bool) error {
 
 func join(path, key string) string {
 	if len(key) > 64 {
-		key = key[:64] + "…"
+		key = strings.ToValidUTF8(key[:64], "") + "…"
 	}
 	if path == "" {
 		return key
