@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,6 +99,8 @@ func TestBlobsAreReadWholeAndInRanges(t *testing.T) {
 				t.Errorf("the last three bytes are %q", tail.body)
 			}
 			c.do("GET", path, nil, header{"Range", fmt.Sprintf("bytes=%d-", len(content))}).want(t, http.StatusRequestedRangeNotSatisfiable)
+			c.do("GET", path, nil, header{"Range", "bytes=-0"}).want(t, http.StatusRequestedRangeNotSatisfiable)
+			c.do("HEAD", path, nil, header{"Range", "bytes=2-4"}).want(t, http.StatusOK).wantHeader(t, "Content-Length", strconv.Itoa(len(content)))
 			c.do("GET", path, nil, header{"If-None-Match", head.Header.Get("Etag")}).want(t, http.StatusNotModified)
 		})
 	}

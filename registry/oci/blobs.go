@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/blob"
+	"github.com/packages-operator/packages-operator/registry/byterange"
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
@@ -25,6 +26,7 @@ func (h *Handler) getBlob(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	byterange.Settle(x.r, b.Size)
 	var content io.ReadSeeker
 	switch {
 	case b.Key == "":
