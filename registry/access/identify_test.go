@@ -481,19 +481,3 @@ func TestRefusedTokensAreNotRemembered(t *testing.T) {
 		t.Errorf("%d refused tokens are remembered", n)
 	}
 }
-
-func FuzzIdentify(f *testing.F) {
-	fixture := newFixture(f, nil)
-	token := fixture.issue(f, "octocat", "repository:octocat/octo-app/monalisa:pull").Token
-	f.Add("Bearer " + token)
-	f.Add(basic("octocat", valueOf("octocat")))
-	f.Add("Basic Og==")
-	f.Add("Bearer a.b.c")
-	f.Fuzz(func(t *testing.T, header string) {
-		actor, err := fixture.authority.Identify(fixture.snapshot, header)
-		known := strings.Contains(header, token) || strings.Contains(strings.ToLower(header), "basic ")
-		if err == nil && !actor.Anonymous() && !known {
-			t.Errorf("%q is %s", header, actor.User())
-		}
-	})
-}

@@ -179,7 +179,7 @@ func parseScope(text string) (scope, error) {
 	kind, rest, found := strings.Cut(text, ":")
 	last := strings.LastIndexByte(rest, ':')
 	if !found || kind == "" || last <= 0 || last == len(rest)-1 {
-		return scope{}, fmt.Errorf("scope %q is not of the form repository:NAME:ACTION,ACTION", text)
+		return scope{}, fmt.Errorf("scope %.80q is not of the form repository:NAME:ACTION,ACTION", text)
 	}
 	return scope{kind: kind, name: rest[:last], actions: strings.Split(rest[last+1:], ",")}, nil
 }

@@ -238,22 +238,3 @@ func TestTheChallengesScopeHelps(t *testing.T) {
 		}
 	}
 }
-
-func FuzzIssueToken(f *testing.F) {
-	fixture := newFixture(f, nil)
-	f.Add("repository:octocat/octo-app/a:pull,push")
-	f.Add("registry:catalog:* repository:a:b")
-	f.Add("::")
-	f.Fuzz(func(t *testing.T, list string) {
-		response, err := fixture.authority.IssueToken(fixture.snapshot, TokenRequest{Password: valueOf("octocat"), Scopes: []string{list}})
-		if err != nil {
-			if !errors.Is(err, ErrInvalidRequest) {
-				t.Errorf("got %v", err)
-			}
-			return
-		}
-		if _, err := fixture.authority.Identify(fixture.snapshot, "Bearer "+response.Token); err != nil {
-			t.Errorf("a token of %d characters for %q is refused", len(response.Token), list)
-		}
-	})
-}
