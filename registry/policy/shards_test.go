@@ -390,35 +390,6 @@ func TestLoadLastGoodReportsDamage(t *testing.T) {
 	}
 }
 
-// Whatever stands in a document, Open refuses it or gives a snapshot that splits
-// into a policy of the same meaning.
-func FuzzOpen(f *testing.F) {
-	shards, _, err := Split(example())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(shards[0].Document, shards[1].Document)
-	f.Add("{}", "{}")
-	f.Add(shards[0].Document, `{"repositories":[null,{}]}`)
-	f.Fuzz(func(t *testing.T, head, part string) {
-		digests := []string{documentDigest(head), documentDigest(part)}
-		s, err := Open([]Shard{
-			{FormatVersion: FormatVersion, Revision: revisionOf(digests), Parts: digests, Document: head},
-			{FormatVersion: FormatVersion, Index: 1, Document: part},
-		})
-		if err != nil {
-			return
-		}
-		again, err := NewSnapshot(*s.Policy())
-		if err != nil {
-			t.Fatalf("an opened policy is refused: %v", err)
-		}
-		if diff := cmp.Diff(s.Policy(), again.Policy()); diff != "" {
-			t.Errorf("the policy changed:\n%s", diff)
-		}
-	})
-}
-
 func BenchmarkSplit10000(b *testing.B) {
 	p := big(10_000)
 	b.ReportAllocs()
