@@ -76,6 +76,9 @@ const (
 	ReasonInstanceNotFound = "InstanceNotFound"
 	// ReasonInstanceNotReady: the instance is not ready.
 	ReasonInstanceNotReady = "InstanceNotReady"
+	// ReasonInvalidSpec: the spec has what the schema refuses by now, so that the
+	// object has no effect.
+	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonDuplicateRepository: another object holds the same owner and name.
 	ReasonDuplicateRepository = "DuplicateRepository"
 	// ReasonDuplicateOrganization: another object holds the same name.

@@ -139,6 +139,10 @@ func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, ob
 	for i := range objects {
 		object := &objects[i]
 		if object.Namespace == instance.Namespace && object.Spec.InstanceRef.Name == instance.Name {
+			if err := checkRepository(&object.Spec); err != nil {
+				result.Problems = append(result.Problems, invalid(KindRepository, object, err))
+				continue
+			}
 			key := object.Spec.Owner + "/" + object.Spec.Name
 			groups[key] = append(groups[key], object)
 		}
@@ -251,6 +255,10 @@ func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens [
 	for _, token := range tokens {
 		object := token.Object
 		if object.Namespace != instance.Namespace || object.Spec.InstanceRef.Name != instance.Name || !object.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if err := checkToken(&object.Spec); err != nil {
+			result.Problems = append(result.Problems, invalid(KindToken, object, err))
 			continue
 		}
 		token.Credentials = distinct(token.Credentials)
