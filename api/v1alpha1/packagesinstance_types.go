@@ -154,7 +154,7 @@ type DockerLimits struct {
 	// sent; a larger one is refused while it arrives. From 1Mi to 1Ti. Default: 5Gi.
 	// +optional
 	// +kubebuilder:default="5Gi"
-	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) <= 0",message="write a size from 1Mi to 1Ti, such as 5Gi"
+	// +kubebuilder:validation:XValidation:rule="!string(self).matches('[eE][-+]?[0-9.]{3}') && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) <= 0",message="write a size from 1Mi to 1Ti, such as 5Gi"
 	MaxLayerSize *resource.Quantity `json:"maxLayerSize,omitempty"`
 
 	// warnImageSize is how much the configuration and the layers of an image may
@@ -162,7 +162,7 @@ type DockerLimits struct {
 	// it gets a Warning header. From 1Mi to 1Pi. Default: 10Gi.
 	// +optional
 	// +kubebuilder:default="10Gi"
-	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Pi')) <= 0",message="write a size from 1Mi to 1Pi, such as 10Gi"
+	// +kubebuilder:validation:XValidation:rule="!string(self).matches('[eE][-+]?[0-9.]{3}') && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Pi')) <= 0",message="write a size from 1Mi to 1Pi, such as 10Gi"
 	WarnImageSize *resource.Quantity `json:"warnImageSize,omitempty"`
 }
 
@@ -181,8 +181,8 @@ type FilesystemStorage struct {
 	// size is what to ask of the volume, such as 20Gi; at least 64Mi. It may grow
 	// later, if the storage class can expand volumes, and never shrinks.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0",message="write a size of at least 64Mi, such as 20Gi"
-	// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",message="a volume cannot shrink: keep the size or write a larger one",messageExpression="'a volume cannot shrink: write ' + string(oldSelf) + ' or more'"
+	// +kubebuilder:validation:XValidation:rule="!string(self).matches('[eE][-+]?[0-9.]{3}') && isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('64Mi')) >= 0",message="write a size of at least 64Mi, such as 20Gi"
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('[eE][-+]?[0-9.]{3}') || !isQuantity(string(self)) || quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",message="a volume cannot shrink: keep the size or write a larger one",messageExpression="'a volume cannot shrink: write ' + string(oldSelf) + ' or more'"
 	Size resource.Quantity `json:"size"`
 
 	// storageClassName is the StorageClass of the volume. Without it the cluster's

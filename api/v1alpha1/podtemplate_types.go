@@ -62,16 +62,18 @@ type PodTemplate struct {
 }
 
 // PodResources are what a registry's container asks for, and what it may use.
-// +kubebuilder:validation:XValidation:rule="!has(self.limits) || !('memory' in self.limits) || !isQuantity(string(self.limits['memory'])) || quantity(string(self.limits['memory'])).compareTo(quantity('128Mi')) >= 0",fieldPath=".limits",message="write a limit of at least 128Mi memory: uploads and listings need it"
+// +kubebuilder:validation:XValidation:rule="!has(self.requests) || self.requests.all(k, !string(self.requests[k]).matches('e|E.'))",fieldPath=".requests",message="write amounts without an exponent and below Ei, such as 500m or 2Gi"
+// +kubebuilder:validation:XValidation:rule="!has(self.limits) || self.limits.all(k, !string(self.limits[k]).matches('e|E.'))",fieldPath=".limits",message="write amounts without an exponent and below Ei, such as 500m or 2Gi"
+// +kubebuilder:validation:XValidation:rule="!has(self.limits) || !('memory' in self.limits) || string(self.limits['memory']).matches('e|E.') || !isQuantity(string(self.limits['memory'])) || quantity(string(self.limits['memory'])).compareTo(quantity('128Mi')) >= 0",fieldPath=".limits",message="write a limit of at least 128Mi memory: uploads and listings need it"
 type PodResources struct {
 	// requests are what a node must have free to run the pod.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:MaxProperties=12
 	Requests corev1.ResourceList `json:"requests,omitempty"`
 
 	// limits are what the registry may use at most. Of memory it keeps a tenth free
 	// for what its garbage collector does not see.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:MaxProperties=12
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 }

@@ -102,6 +102,9 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		{"storage of no kind", instance, spec("storage: {filesystem: null}"), []string{"spec.storage: set storage.filesystem, such as filesystem: {size: 20Gi}"}},
 		{"no size", instance, spec("storage: {filesystem: {size: null}}"), []string{"spec.storage.filesystem.size: Required value"}},
 		{"size below the least", instance, spec("storage: {filesystem: {size: 63Mi}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
+		// Comparing these would keep the API server busy for good.
+		{"size with a long exponent", instance, spec("storage: {filesystem: {size: \"1e999999999\"}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
+		{"size with a long negative exponent", instance, spec("storage: {filesystem: {size: \"1.5e-99999999\"}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
 		{"size of zero", instance, spec("storage: {filesystem: {size: 0}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
 		{"negative size", instance, spec("storage: {filesystem: {size: -5Gi}}"), []string{"spec.storage.filesystem.size: write a size of at least 64Mi, such as 20Gi"}},
 		{"size with an unknown unit", instance, spec("storage: {filesystem: {size: 20GB}}"), []string{
@@ -125,6 +128,10 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		{"pod annotation with a bad name", instance, spec("podTemplate: {annotations: {a b: c}}"), []string{"spec.podTemplate.annotations: write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/note"}},
 		{"pod annotation of the operator's", instance, spec("podTemplate: {annotations: {packages-operator.io/x: a}}"), []string{"spec.podTemplate.annotations: choose other names: annotations under packages-operator.io/ are the operator's own"}},
 		{"pod of too little memory", instance, spec("podTemplate: {resources: {limits: {memory: 64Mi}}}"), []string{"spec.podTemplate.resources.limits: write a limit of at least 128Mi memory: uploads and listings need it"}},
+		{"layers without end", instance, spec("docker: {limits: {maxLayerSize: \"1e999999999\"}}"), []string{"spec.docker.limits.maxLayerSize: write a size from 1Mi to 1Ti, such as 5Gi"}},
+		{"images without end", instance, spec("docker: {limits: {warnImageSize: \"1e999999999\"}}"), []string{"spec.docker.limits.warnImageSize: write a size from 1Mi to 1Pi, such as 10Gi"}},
+		{"pod of memory with an exponent", instance, spec("podTemplate: {resources: {limits: {memory: \"1e999999999\"}}}"), []string{"spec.podTemplate.resources.limits: write amounts without an exponent and below Ei, such as 500m or 2Gi"}},
+		{"pod of processors with an exponent", instance, spec("podTemplate: {resources: {requests: {cpu: \"1.5E-99999999\"}}}"), []string{"spec.podTemplate.resources.requests: write amounts without an exponent and below Ei, such as 500m or 2Gi"}},
 		{"pod of memory that is no quantity", instance, spec("podTemplate: {resources: {limits: {memory: lots}}}"), []string{"spec.podTemplate.resources.limits.memory: " + quantityPattern}},
 		{"pod of a priority that is no name", instance, spec("podTemplate: {priorityClassName: High}"), []string{"spec.podTemplate.priorityClassName: write the name of a PriorityClass, as kubectl get priorityclass shows it"}},
 		{"pod with tolerations without end", instance, spec("podTemplate: {tolerations: [%s]}", many(65, "{key: a%d}")), []string{"spec.podTemplate.tolerations: must have at most 64 items"}},
