@@ -35,7 +35,9 @@ type document struct {
 	file string
 	// offset is how many lines of the file come before the text.
 	offset int
-	text   []byte
+	// lines are how many the text has.
+	lines int
+	text  []byte
 	// root is the parsed text, for line numbers alone; nil if it does not parse.
 	root *yamlnode.Node
 	// content is what the document says, as the API server would read it.
@@ -61,6 +63,7 @@ func splitDocuments(file string, data []byte) []*document {
 			continue
 		}
 		current.text = append(current.text, text...)
+		current.lines++
 	}
 	add()
 	return documents
@@ -111,7 +114,7 @@ func (d *document) syntaxError(err error) error {
 	if strings.ContainsAny(reason, "`\n") || strings.Contains(reason, "anchor") || strings.Contains(reason, "cannot") {
 		reason = "a value must be put into quotes, or is of a wrong type"
 	}
-	return &Error{File: d.file, Line: line, Reason: "not valid YAML: " + reason}
+	return &Error{File: d.file, Line: min(line, d.lastLine()), Reason: "not valid YAML: " + reason}
 }
 
 // errorAt is an Error at a field, such as spec.access.users[0].name, or at the
@@ -135,8 +138,12 @@ func (d *document) lineOf(path string) int {
 		}
 		node, line = child, at
 	}
-	return d.offset + line
+	return min(d.offset+line, d.lastLine())
 }
+
+// lastLine is the document's last in its file: the parser may name the line behind,
+// and takes other characters for line breaks than editors do.
+func (d *document) lastLine() int { return d.offset + d.lines }
 
 // childOf finds a field or an item, and the line that it begins on.
 func childOf(node *yamlnode.Node, name string) (*yamlnode.Node, int) {

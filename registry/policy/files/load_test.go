@@ -115,7 +115,7 @@ func directory(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func write(t *testing.T, path, content string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -437,18 +437,4 @@ func TestLoadOfAHugeFile(t *testing.T) {
 	if _, err := Load(dir, ""); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("got %v", err)
 	}
-}
-
-// Whatever a file holds, Load answers with a policy or a fault.
-func FuzzLoad(f *testing.F) {
-	f.Add(instanceYAML + "---\n" + repositoryYAML + "---\n" + tokenYAML + "---\n" + secretYAML)
-	f.Add("a: &a [*a]")
-	f.Add("apiVersion: v1\nkind: Secret\nmetadata: []\n")
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, content string) {
-		write(t, filepath.Join(dir, "a.yaml"), content)
-		if s, err := Load(dir, ""); (s == nil) == (err == nil) {
-			t.Errorf("got %v and %v", s, err)
-		}
-	})
 }
