@@ -12,6 +12,7 @@ export CGO_ENABLED ?= 0
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZ ?= .
 RUN_LISTEN ?= 127.0.0.1:5000
 RUN_DATA_DIR ?= run/data
 
@@ -64,6 +65,10 @@ e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Tra
 .PHONY: mutate
 mutate: ## Break the code that decides about access in every place; each must fail a test.
 	$(GO) run ./hack/mutate
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (10s) each; FUZZ=REGEXP chooses some.
+	@hack/fuzz.sh "$(FUZZ)"
 
 .PHONY: bench
 bench: bench-programs ## Measure the registry beside its peers; BENCH_FLAGS=-help tells how.
