@@ -50,10 +50,35 @@ func startLogged(t *testing.T) (*registrytest.Registry, client, *logLines) {
 
 func TestNoSecretReachesTheLog(t *testing.T) {
 	r, c, lines := startLogged(t)
-	secrets := []string{writerValue, readerValue, ownerValue, otherValue, "wrong-value-that-somebody-mistyped"}
-	anonymous := c.as("")
+	secrets := presentCredentials(t, c)
+	c.pushImage(name, "1.0", strings.Repeat("layer", 20_000))
+	breakOff(t, r.Addr, "PUT", "/v2/"+name+"/manifests/x", []byte("{"), 100, false)
+	r.Publish(t, func() policy.Policy { p := samplePolicy(); p.Credentials = nil; return p }())
+	c.do("GET", "/v2/"+name+"/manifests/1.0", nil).want(t, http.StatusUnauthorized)
+	r.Stop(t)
 
-	// Every way to present a credential, right and wrong.
+	requests := 0
+	for _, line := range lines.all() {
+		for _, secret := range secrets {
+			if strings.Contains(line, secret) {
+				t.Errorf("the log has the secret %s: %s", secret, line)
+			}
+		}
+		if strings.Contains(line, `"msg":"Request"`) {
+			requests++
+		}
+	}
+	if requests < 50 {
+		t.Errorf("only %d requests were logged, so that this test looked at little", requests)
+	}
+}
+
+// presentCredentials presents credentials, right and wrong, in every way, and
+// returns what nobody may see of that.
+func presentCredentials(t *testing.T, c client) (secrets []string) {
+	t.Helper()
+	secrets = []string{writerValue, readerValue, ownerValue, otherValue, "wrong-value-that-somebody-mistyped"}
+	anonymous := c.as("")
 	for _, v := range secrets {
 		secrets = append(secrets, basic("anybody", v))
 		c.as(v).do("GET", "/v2/", nil)
@@ -77,26 +102,7 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 		anonymous.do("GET", "/v2/", nil, header{"Authorization", bearer[1] + "x"})
 		anonymous.do("GET", "/token", nil, bearer)
 	}
-	c.pushImage(name, "1.0", strings.Repeat("layer", 20_000))
-	breakOff(t, r.Addr, "PUT", "/v2/"+name+"/manifests/x", []byte("{"), 100, false)
-	r.Publish(t, func() policy.Policy { p := samplePolicy(); p.Credentials = nil; return p }())
-	c.do("GET", "/v2/"+name+"/manifests/1.0", nil).want(t, http.StatusUnauthorized)
-	r.Stop(t)
-
-	requests := 0
-	for _, line := range lines.all() {
-		for _, secret := range secrets {
-			if strings.Contains(line, secret) {
-				t.Errorf("the log has the secret %s: %s", secret, line)
-			}
-		}
-		if strings.Contains(line, `"msg":"Request"`) {
-			requests++
-		}
-	}
-	if requests < 50 {
-		t.Errorf("only %d requests were logged, so that this test looked at little", requests)
-	}
+	return secrets
 }
 
 func TestEveryRequestIsLoggedUnderItsID(t *testing.T) {

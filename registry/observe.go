@@ -16,50 +16,97 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/oci"
 )
 
-// observe gives every request an id, counts it, logs it, and turns a panic into
-// a 500 for that request alone. Reads that succeed are logged at verbosity 1.
-func observe(next http.Handler, clients clientaddr.Resolver, log logr.Logger, m *metrics) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		record := &oci.Record{RequestID: newRequestID(), Address: clients.Of(r)}
-		out := watchResponse(w, idleTimeout, time.Now)
-		body := watchBody(w, r, idleTimeout, time.Now)
-		out.Header().Set("X-Request-Id", record.RequestID)
-		m.inFlight.Inc()
-		defer m.inFlight.Dec()
-		defer func() {
-			if p := recover(); p != nil {
-				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-					panic(p)
-				}
-				log.Error(fmt.Errorf("panic: %v", p), "A request's handler panicked", "request", record.RequestID, "stack", string(debug.Stack()))
-				if out.status == 0 {
-					http.Error(out, "internal error; the registry's log tells why under request "+record.RequestID, http.StatusInternalServerError)
-				}
-			}
-			took := time.Since(start)
-			if record.Warning != "" {
-				m.largeImages.Inc()
-			}
-			m.observe(record.Kind.String(), methodLabel(r.Method), out.status, took, body.received, out.sent)
-			level := 0
-			if out.status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-				level = 1
-			}
-			if log := log.V(level); log.Enabled() {
-				log.Info("Request", "request", record.RequestID, "method", r.Method, "route", record.Kind.String(),
-					"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
-					"status", out.status, "code", record.Code, "reason", record.Message, "warning", record.Warning, "received", body.received, "sent", out.sent,
-					"duration", took.String(), "remote", record.Address.String(), "client", truncate(r.UserAgent(), 200))
-			}
-		}()
-		next.ServeHTTP(out, r.WithContext(oci.WithRecord(r.Context(), record)))
-		body.abandon()
-	})
+// observer surrounds the handlers: it gives every request an id, counts it, writes
+// it into the logs, and turns a panic into a 500 for that request alone.
+type observer struct {
+	next    http.Handler
+	clients clientaddr.Resolver
+	log     logr.Logger
+	metrics *metrics
+	audit   *audit.Log
+}
+
+// observed is one request.
+type observed struct {
+	*observer
+	r      *http.Request
+	start  time.Time
+	record oci.Record
+	out    *response
+	body   *body
+}
+
+// ServeHTTP implements http.Handler.
+func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &observed{observer: o, r: r, start: time.Now(), record: oci.Record{RequestID: newRequestID(), Address: o.clients.Of(r)}}
+	x.out = watchResponse(w, idleTimeout, time.Now)
+	x.out.before = x.writeAudit
+	x.body = watchBody(w, r, idleTimeout, time.Now)
+	x.out.Header().Set("X-Request-Id", x.record.RequestID)
+	o.metrics.inFlight.Inc()
+	defer o.metrics.inFlight.Dec()
+	defer func() {
+		if p := recover(); p != nil {
+			x.panicked(p)
+		}
+		took := time.Since(x.start)
+		if x.record.Warning != "" {
+			o.metrics.largeImages.Inc()
+		}
+		o.metrics.observe(x.record.Kind.String(), methodLabel(r.Method), x.out.status, took, x.body.received, x.out.sent)
+		x.writeLog(took)
+	}()
+	o.next.ServeHTTP(x.out, r.WithContext(oci.WithRecord(r.Context(), &x.record)))
+	x.body.abandon()
+}
+
+// panicked answers for a handler that could not.
+func (x *observed) panicked(p any) {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	x.log.Error(fmt.Errorf("panic: %v", p), "A request's handler panicked", "request", x.record.RequestID, "stack", string(debug.Stack()))
+	if x.out.status == 0 {
+		http.Error(x.out, "internal error; the registry's log tells why under request "+x.record.RequestID, http.StatusInternalServerError)
+	}
+}
+
+// writeLog writes the request's line. Reads that succeed have verbosity 1.
+func (x *observed) writeLog(took time.Duration) {
+	level := 0
+	if x.out.status < 400 && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) {
+		level = 1
+	}
+	if log := x.log.V(level); log.Enabled() {
+		record := &x.record
+		log.Info("Request", "request", record.RequestID, "method", x.r.Method, "route", record.Kind.String(),
+			"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
+			"status", x.out.status, "code", record.Code, "reason", record.Message, "warning", record.Warning, "received", x.body.received, "sent", x.out.sent,
+			"duration", took.String(), "remote", record.Address.String(), "client", truncate(x.r.UserAgent(), maxUserAgent))
+	}
+}
+
+// writeAudit comes before the answer, so that nothing is acknowledged which the
+// audit log does not have.
+func (x *observed) writeAudit(status int) {
+	if x.audit == nil {
+		return
+	}
+	e, wanted := auditEntry(&x.record, status, x.body.received, x.r.UserAgent())
+	if !wanted {
+		return
+	}
+	e.Time = time.Now().UTC()
+	if mustLast(&e) {
+		x.audit.Commit(e)
+	} else {
+		x.audit.Append(e)
+	}
 }
 
 func newRequestID() string {

@@ -21,7 +21,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 	m := newMetrics(o, s)
 	var lines []string
 	log := funcr.NewJSON(func(line string) { lines = append(lines, line) }, funcr.Options{})
-	server := httptest.NewServer(observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(&observer{next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/panic":
 			panic("out of cheese")
@@ -29,7 +29,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 		_, _ = io.WriteString(w, "fine")
-	}), clientaddr.Resolver{}, log, m))
+	}), clients: clientaddr.Resolver{}, log: log, metrics: m})
 
 	resp, err := http.Get(server.URL + "/panic")
 	if err != nil {

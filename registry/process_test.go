@@ -24,6 +24,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
 	"github.com/packages-operator/packages-operator/registry/policy"
@@ -58,6 +59,8 @@ type processOptions struct {
 	// S3 is the endpoint of an s3test.Server that keeps the blobs; S3Prefix is where,
 	// unless it is empty.
 	S3, S3Prefix string
+	// AuditLog is the path of a file, empty for none.
+	AuditLog string
 	// Tmpfs, if not empty, puts a file system of that size over DataDir, seen by
 	// the process alone.
 	Tmpfs string
@@ -97,6 +100,10 @@ func runProcess(text string) error {
 		bucket = bucketOf(&s3test.Server{Endpoint: o.S3, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey})
 		bucket.Prefix = cmp.Or(o.S3Prefix, bucket.Prefix)
 	}
+	log, err := audit.Open(o.AuditLog, nil, logr.Discard())
+	if err != nil {
+		return err
+	}
 	const freePort = "127.0.0.1:0"
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -104,7 +111,7 @@ func runProcess(text string) error {
 		Listen: cmp.Or(o.Listen, freePort), AdminListen: cmp.Or(o.AdminListen, freePort),
 		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt, DatabaseURL: o.DatabaseURL, S3: bucket,
 		Keys: keys, Policy: live, Source: &registrytest.Source{},
-		Loopback: true, Version: "test", Log: logr.Discard(),
+		Loopback: true, Version: "test", Log: logr.Discard(), Audit: log,
 		Ready: func(listen, admin net.Addr) { fmt.Println(listen, admin) },
 	})
 }

@@ -27,6 +27,8 @@ type response struct {
 	now        func() time.Time
 	// until is the deadline that was set last.
 	until time.Time
+	// before is told the status before it is sent; may be nil.
+	before func(status int)
 }
 
 // watchResponse wraps the writer of a new request.
@@ -67,6 +69,9 @@ func (w *response) WriteHeader(status int) {
 func (w *response) begin(status int) {
 	if w.status == 0 {
 		w.status = status
+		if w.before != nil {
+			w.before(status)
+		}
 		w.allow(0)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/connlimit"
@@ -84,6 +85,8 @@ type Options struct {
 	MaxConnections int
 	Version        string
 	Log            logr.Logger
+	// Audit is told who does what; may be nil. It stays open.
+	Audit *audit.Log
 	// Ready is called with the bound addresses once requests are served; may be
 	// nil.
 	Ready func(listen, admin net.Addr)
@@ -204,7 +207,7 @@ func newHandler(o Options, s *storage, m *metrics) http.Handler {
 		Room:        s.data.Room,
 		Loopback:    o.Loopback,
 	})
-	return observe(handler, clientaddr.New(o.TrustedProxies), o.Log.WithName("http"), m)
+	return &observer{next: handler, clients: clientaddr.New(o.TrustedProxies), log: o.Log.WithName("http"), metrics: m, audit: o.Audit}
 }
 
 func newServer(o Options, handler http.Handler) *http.Server {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
 		{"a database in a cluster", []string{"registry", "--data-dir", "unused", "--namespace", "a", "--instance", "b", "--instance-uid", "c", "--keys-dir", "d", "--database-url-file", "x"}, "--database-url-file has no effect in a cluster"},
 		{"no file with the database's URL", append(alone, "--database-url-file", "no-such-file"), "--database-url-file): open no-such-file"},
 		{"an empty file with the database's URL", append(alone, "--database-url-file", "/dev/null"), "/dev/null is empty"},
+		{"an audit log in no directory", append(alone, "--audit-log", "no-such-directory/audit.log"), "--audit-log: open the audit log: open no-such-directory/audit.log"},
 		{"an unknown log level", append(alone, "--log-level", "loud"), "write error, info or debug"},
 		{"an unknown log format", append(alone, "--log-format", "xml"), "write json or text"},
 		{"no such directory", []string{"registry", "--standalone", "no-such-directory", "--data-dir", "unused"}, "no-such-directory"},
@@ -222,5 +224,52 @@ func TestTheRegistryAloneKeepsBlobsInABucket(t *testing.T) {
 	found, err := server.Client().ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: aws.String(s3test.Bucket), Prefix: aws.String("alone/objects/")})
 	if err != nil || len(found.Contents) != 1 || *found.Contents[0].Size != int64(len(content)) {
 		t.Errorf("the bucket has %+v (%v), want the blob", found, err)
+	}
+}
+
+func TestTheAuditLogIsAFileThatCanBeRotated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	address, stop := serveAlone(t, "--audit-log", path)
+	entries := func(file string) int {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return -1
+		}
+		return bytes.Count(content, []byte(`"action":"login"`))
+	}
+	until := func(what string, true func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not come about", what)
+			}
+		}
+	}
+	ask(t, http.MethodGet, "http://"+address+"/token", nil)
+	until("an entry", func() bool { return entries(path) == 1 })
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until("a new file", func() bool { return entries(path) == 0 })
+	ask(t, http.MethodGet, "http://"+address+"/token", nil)
+	until("an entry in the new file", func() bool { return entries(path) == 1 })
+	if log := stop(); entries(path+".1") != 1 || strings.Contains(log, `"action":"login"`) {
+		t.Errorf("entries went elsewhere as well: %s", log)
+	}
+}
+
+func TestTheAuditLogIsOnStandardOutputUnlessItIsOff(t *testing.T) {
+	address, stop := serveAlone(t)
+	ask(t, http.MethodGet, "http://"+address+"/token", nil)
+	if output := stop(); strings.Count(output, `"action":"login"`) != 1 {
+		t.Errorf("there is no entry: %s", output)
+	}
+	address, stop = serveAlone(t, "--audit-log", "")
+	ask(t, http.MethodGet, "http://"+address+"/token", nil)
+	if output := stop(); strings.Contains(output, `"action"`) {
+		t.Errorf("there is an entry: %s", output)
 	}
 }

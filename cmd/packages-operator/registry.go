@@ -8,11 +8,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -21,6 +24,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/policy"
@@ -44,6 +48,8 @@ type registryFlags struct {
 	adopt       bool
 	s3          s3.Options
 	databaseURL string
+	audit       string
+	stdout      io.Writer
 }
 
 func newRegistryCommand() *cobra.Command {
@@ -68,6 +74,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 			if err != nil {
 				return err
 			}
+			flags.stdout = cmd.OutOrStdout()
 			if flags.standalone != "" {
 				return runStandalone(cmd.Context(), flags, log)
 			}
@@ -86,6 +93,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.listen, "listen", ":5000", "address of the Docker registry")
 	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
 	f.StringSliceVar(&flags.trusted, "trusted-proxies", nil, "addresses and networks of reverse proxies, such as 10.0.0.0/8, whose X-Forwarded-For header says which client a request comes from")
+	f.StringVar(&flags.audit, "audit-log", "-", "where who does what is written as JSON lines: a file, which SIGHUP opens anew, - for standard output, or nowhere if empty")
 	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory or a bucket that belongs to another instance")
 	f.StringVar(&flags.s3.Bucket, "s3-bucket", "", "keep blobs in this bucket of S3-compatible storage rather than in the data directory; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from what else the AWS SDK finds")
 	f.StringVar(&flags.s3.Endpoint, "s3-endpoint", "", "URL of the storage; AWS if empty")
@@ -135,7 +143,7 @@ func (f *registryFlags) check() error {
 }
 
 // serve runs the registry with what both ways have in common.
-func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.Options) error {
+func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.Options) (err error) {
 	trusted, err := clientaddr.ParsePrefixes(f.trusted)
 	if err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
@@ -147,6 +155,13 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 	}
 	o.Version, o.Log = buildVersion(), log
 	limitMemory(os.LookupEnv)
+	if o.Audit, err = audit.Open(f.audit, f.stdout, log.WithName("audit")); err != nil {
+		return fmt.Errorf("--audit-log: %w", err)
+	}
+	defer func() { err = errors.Join(err, o.Audit.Close()) }()
+	if f.audit != "" && f.audit != "-" {
+		defer reopenOnHangup(o.Audit)()
+	}
 	o.Ready = func(listen, admin net.Addr) {
 		values := []any{"address", listen.String(), "instance", o.InstanceUID, "version", o.Version}
 		if admin != nil {
@@ -155,6 +170,21 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 		log.Info("Serving", values...)
 	}
 	return registry.Run(ctx, o)
+}
+
+// reopenOnHangup follows a file that was rotated, until stop.
+func reopenOnHangup(log *audit.Log) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for range hangup {
+			log.Reopen()
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+	}
 }
 
 // databaseVariable is the environment's way to name the database.

@@ -141,7 +141,7 @@ func (h *Handler) serve(x *exchange) error {
 		return h.unauthorized(x, neededScope(req), "invalid_token", badCredential)
 	}
 	x.actor = actor
-	record.User, record.CredentialID = actor.User(), actor.CredentialID()
+	record.identify(actor)
 	return h.dispatch(x)
 }
 
@@ -232,6 +232,7 @@ func (h *Handler) checkHost(x *exchange) error {
 		return errcode.New(http.StatusNotFound, errcode.Unsupported, "this host name belongs to no registry here")
 	}
 	if x.policy.Policy().Support == policy.SupportDisabled {
+		recordOf(x.r.Context()).Denied = true
 		return errcode.New(http.StatusNotFound, errcode.Unsupported, "Docker packages are disabled on this instance")
 	}
 	return nil
@@ -257,9 +258,11 @@ func isLoopback(host string) bool {
 // decided turns a decision into nil or the answer that it calls for. scope is
 // what a client without it has to ask the token endpoint for.
 func (h *Handler) decided(x *exchange, d access.Decision, scope string) error {
-	switch d.Verdict {
-	case access.Allow:
+	if d.Verdict == access.Allow {
 		return nil
+	}
+	recordOf(x.r.Context()).Denied = true
+	switch d.Verdict {
 	case access.Challenge:
 		return h.unauthorized(x, scope, "", d.Reason)
 	case access.InsufficientScope:
@@ -274,6 +277,7 @@ func (h *Handler) decided(x *exchange, d access.Decision, scope string) error {
 
 // unauthorized is a 401 that tells where to get a token.
 func (h *Handler) unauthorized(x *exchange, scope, code, message string) error {
+	recordOf(x.r.Context()).Denied = true
 	err := errcode.New(http.StatusUnauthorized, errcode.Unauthorized, message)
 	err.Header = http.Header{"Www-Authenticate": {
 		access.ChallengeHeader(h.baseURL(x)+route.TokenPath, x.policy.Policy().Hosts.Docker, scope, code),

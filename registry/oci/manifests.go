@@ -36,6 +36,8 @@ func (h *Handler) getManifest(x *exchange) error {
 		return err
 	}
 	defer release()
+	record := recordOf(ctx)
+	record.Digest, record.Size = m.Digest, int64(len(m.Content))
 	manifestHeader(x, m.Digest, m.MediaType)
 	if match := x.r.Header.Get("If-None-Match"); match != "" && strings.Contains(match, etag(m.Digest)) {
 		x.WriteHeader(http.StatusNotModified)
@@ -79,6 +81,8 @@ func (h *Handler) putManifest(x *exchange) error {
 		tags = append(tags, tag)
 	}
 	tags = append(tags, x.req.Tags...)
+	record := recordOf(x.r.Context())
+	record.Digest, record.Size, record.Tags = digest, int64(len(content)), x.req.Tags
 	if err := h.authorizeAgain(x); err != nil {
 		return err
 	}

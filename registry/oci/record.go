@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/ref"
 	"github.com/packages-operator/packages-operator/registry/route"
 )
@@ -24,6 +25,18 @@ type Record struct {
 	Reference    string
 	User         string
 	CredentialID string
+	// Token is the name of the PackagesToken.
+	Token string
+	// Digest and Size in bytes of the content that the request is about, once they
+	// are known; Tags are those that a push by digest set beside.
+	Digest ref.Digest
+	Size   int64
+	Tags   []ref.Tag
+	// From is the name that a blob was mounted from, empty if none was.
+	From ref.Name
+	// Denied says that the request was refused for who asks, or for what the
+	// instance serves.
+	Denied bool
 	// Code and Message of the error that was answered, if any.
 	Code    string
 	Message string
@@ -46,12 +59,17 @@ func recordOf(ctx context.Context) *Record {
 	return &Record{}
 }
 
+// identify notes who makes the request.
+func (r *Record) identify(actor access.Actor) {
+	r.User, r.CredentialID, r.Token = actor.User(), actor.CredentialID(), actor.Token()
+}
+
 func (r *Record) describe(req route.Request) {
 	r.Kind, r.Name = req.Kind, req.Name
 	switch {
 	case req.Digest != "":
-		r.Reference = string(req.Digest)
+		r.Reference, r.Digest = string(req.Digest), req.Digest
 	case req.Reference != (ref.Reference{}):
-		r.Reference = req.Reference.String()
+		r.Reference, r.Digest = req.Reference.String(), req.Reference.Digest
 	}
 }

@@ -42,9 +42,10 @@ func (h *Handler) token(x *exchange) error {
 	}
 	response, err := h.Access.IssueToken(x.policy, request)
 	record := recordOf(x.r.Context())
-	record.User, record.CredentialID = response.Actor.User(), response.Actor.CredentialID()
+	record.identify(response.Actor)
 	switch {
 	case errors.Is(err, access.ErrBadCredential):
+		record.Denied = true
 		message := "the token is wrong, expired or revoked; passwords of accounts are not accepted, only tokens"
 		if request.Anonymous() {
 			message = "sign in with docker login: nothing can be pulled here without a token"
@@ -77,6 +78,7 @@ func (h *Handler) failedLogin(x *exchange) error {
 	if wait <= 0 {
 		return nil
 	}
+	recordOf(x.r.Context()).Denied = true
 	return tooMany(wait, badCredential+", and too many logins from this address failed")
 }
 

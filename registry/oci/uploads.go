@@ -84,7 +84,12 @@ func (h *Handler) mount(x *exchange) (bool, error) {
 		err := h.Catalog.Mount(ctx, x.req.Name, x.req.Mount, from)
 		switch {
 		case err == nil:
-			return h.mountedWhole(ctx, x.req.Name, x.req.Mount)
+			mounted, err := h.mountedWhole(ctx, x.req.Name, x.req.Mount)
+			if mounted {
+				record := recordOf(ctx)
+				record.From, record.Digest = from, x.req.Mount
+			}
+			return mounted, err
 		case !errors.Is(err, catalog.ErrBlobUnknown):
 			return false, err
 		}
@@ -125,6 +130,7 @@ func (h *Handler) complete(ctx context.Context, x *exchange, from blob.Progress)
 		return finished, created, err
 	}
 	finished, err = h.writer.Finish(ctx, progress, x.req.Digest)
+	recordOf(x.r.Context()).Size = progress.Offset
 	if err == nil {
 		err = h.authorizeAgain(x)
 	}

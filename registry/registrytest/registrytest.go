@@ -19,6 +19,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
+	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
 	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
@@ -69,6 +70,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// MaxConnections instead of the default.
 	MaxConnections int
+	// Audit is told who does what.
+	Audit *audit.Log
 	// WithoutPolicy starts before the policy has come; Publish brings it.
 	WithoutPolicy bool
 }
@@ -115,7 +118,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 			DataDir: o.DataDir, InstanceUID: p.Instance.UID, S3: o.S3,
 			Keys: keys, Policy: r.live, Source: r.source,
-			Loopback: true, TrustedProxies: o.TrustedProxies, MaxConnections: o.MaxConnections, Version: "test", Log: log,
+			Loopback: true, TrustedProxies: o.TrustedProxies, MaxConnections: o.MaxConnections, Version: "test", Log: log, Audit: o.Audit,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },
 		})
 	}()
