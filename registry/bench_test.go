@@ -91,7 +91,7 @@ func startBench(b *testing.B) *benchRegistry {
 		b.Fatal(err)
 	}
 	o := Options{DataDir: b.TempDir(), InstanceUID: "uid", Keys: keys, Policy: live, Source: idleSource{}, Log: logr.Discard()}
-	s, err := openStorage(b.Context(), o)
+	s, err := openStorage(b.Context(), o, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,7 +106,9 @@ func startBench(b *testing.B) *benchRegistry {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &benchRegistry{handler: newHandler(o, s, newMetrics(o, s)), token: issued.Token}
+	m := newMetrics()
+	s.measure(m)
+	return &benchRegistry{handler: newHandler(o, s, m), token: issued.Token}
 }
 
 type idleSource struct{ PolicySource }

@@ -58,7 +58,7 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if x.record.Warning != "" {
 			o.metrics.largeImages.Inc()
 		}
-		o.metrics.observe(x.record.Kind.String(), methodLabel(r.Method), x.out.status, took, x.body.received, x.out.sent)
+		o.metrics.observe(x.record.Kind, methodLabel(r.Method), x.out.status, took, x.body.received, x.out.sent)
 		x.writeLog(took)
 	}()
 	o.next.ServeHTTP(x.out, r.WithContext(oci.WithRecord(r.Context(), &x.record)))

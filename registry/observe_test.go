@@ -17,8 +17,7 @@ import (
 )
 
 func TestAPanicEndsOneRequestAlone(t *testing.T) {
-	o, s, _ := storedBlob(t, 0)
-	m := newMetrics(o, s)
+	m := newMetrics()
 	var lines []string
 	log := funcr.NewJSON(func(line string) { lines = append(lines, line) }, funcr.Options{})
 	server := httptest.NewServer(&observer{next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +53,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 	if n := testutil.ToFloat64(m.inFlight); n != 0 {
 		t.Errorf("%v requests are in flight for ever", n)
 	}
-	if n := testutil.ToFloat64(m.requests.WithLabelValues("Unknown", "GET", "500")); n != 1 {
+	if n := testutil.ToFloat64(m.requests.child(0, http.MethodGet, 500)); n != 1 {
 		t.Errorf("%v requests are counted as failed", n)
 	}
 	logged := false

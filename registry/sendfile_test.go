@@ -87,7 +87,9 @@ func TestBlobsAreSentByTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		recording := &recordingListener{Listener: listener}
-		server := newServer(o, wrap(newHandler(o, s, newMetrics(o, s))))
+		m := newMetrics()
+		s.measure(m)
+		server := newServer(o, wrap(newHandler(o, s, m)))
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(recording) }()
 
@@ -162,7 +164,7 @@ func storedBlob(t *testing.T, size int) (Options, *storage, ref.Digest) {
 	}
 	o := Options{DataDir: t.TempDir(), InstanceUID: "uid", Keys: keys, Policy: &policy.Live{}, Source: waiting{}, Loopback: true, Log: logr.Discard()}
 	o.Policy.Publish(snapshot)
-	s, err := openStorage(t.Context(), o)
+	s, err := openStorage(t.Context(), o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,18 +107,20 @@ func Run(ctx context.Context, o Options) error {
 		}
 		defer func() { _ = adminListener.Close() }()
 	}
-	storage, err := openStorage(ctx, o)
+	metrics := newMetrics()
+	storage, err := openStorage(ctx, o, metrics.observeS3)
 	if err != nil {
 		return err
 	}
-	runErr := serve(ctx, o, storage, listener, adminListener)
+	storage.measure(metrics)
+	metrics.watch(o, storage)
+	runErr := serve(ctx, o, storage, metrics, listener, adminListener)
 	return errors.Join(runErr, storage.close())
 }
 
 var errLost = errors.New("others have taken over the catalog, out of whose sight this process was for too long")
 
-func serve(ctx context.Context, o Options, s *storage, listener, adminListener net.Listener) error {
-	metrics := newMetrics(o, s)
+func serve(ctx context.Context, o Options, s *storage, metrics *metrics, listener, adminListener net.Listener) error {
 	var requests sync.WaitGroup
 	server := newServer(o, counted(&requests, newHandler(o, s, metrics)))
 	clients := limitConnections(o, listener)
@@ -137,7 +139,7 @@ func serve(ctx context.Context, o Options, s *storage, listener, adminListener n
 		o.Source.Run,
 		func(ctx context.Context) error { return purge(ctx, o, s.catalog) },
 		func(ctx context.Context) error {
-			return upkeep.Run(ctx, upkeep.Options{Catalog: s.catalog, Blobs: s.blobs, Log: o.Log.WithName("upkeep")})
+			return upkeep.Run(ctx, upkeep.Options{Catalog: s.catalog, Blobs: s.blobs, Log: o.Log.WithName("upkeep"), Report: metrics.passed})
 		},
 	} {
 		work.Go(func() {

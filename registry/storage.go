@@ -18,6 +18,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/catalog/sql"
 	"github.com/packages-operator/packages-operator/registry/durable"
+	"github.com/packages-operator/packages-operator/registry/instrument"
 )
 
 // blobsFile in the data directory names the bucket that the catalog's blobs are
@@ -31,6 +32,8 @@ type storage struct {
 	// are in a bucket.
 	data  *filesystem.Store
 	blobs blob.Store
+	// stats are the catalog's own.
+	stats func() sql.Stats
 	// lost is closed when others have taken the catalog over; it may be nil.
 	lost <-chan struct{}
 	// reach reports whether the place of the blobs answers.
@@ -39,7 +42,7 @@ type storage struct {
 	chunkSize int64
 }
 
-func openStorage(ctx context.Context, o Options) (*storage, error) {
+func openStorage(ctx context.Context, o Options, observe s3.Observer) (*storage, error) {
 	// The directory's lock comes first: it keeps another process from beginning
 	// an epoch in a database that is in use.
 	data, err := filesystem.Open(o.DataDir, filesystem.Options{InstanceUID: o.InstanceUID, Adopt: o.Adopt})
@@ -47,13 +50,13 @@ func openStorage(ctx context.Context, o Options) (*storage, error) {
 		return nil, err
 	}
 	s := &storage{data: data}
-	if err := s.open(ctx, o); err != nil {
+	if err := s.open(ctx, o, observe); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
 	return s, nil
 }
 
-func (s *storage) open(ctx context.Context, o Options) error {
+func (s *storage) open(ctx context.Context, o Options, observe s3.Observer) error {
 	if err := checkBlobs(s.data, o); err != nil {
 		return err
 	}
@@ -61,6 +64,7 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	if o.S3 != nil {
 		where := *o.S3
 		where.InstanceUID, where.Adopt, where.SpoolDir = o.InstanceUID, o.Adopt, o.DataDir
+		where.Observe = observe
 		var err error
 		if bucket, err = s3.Open(ctx, where); err != nil {
 			return err
@@ -91,7 +95,7 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.catalog, s.lost = store, store.Lost()
+	s.catalog, s.stats, s.lost = store, store.Stats, store.Lost()
 	if bucket == nil {
 		s.data.StartEpoch(store.Epoch())
 		s.blobs, s.reach = s.data, func(context.Context) error { return nil }
@@ -100,6 +104,12 @@ func (s *storage) open(ctx context.Context, o Options) error {
 	bucket.StartEpoch(store.Epoch())
 	s.blobs, s.reach, s.chunkSize = bucket, bucket.Ping, bucket.ChunkSize()
 	return nil
+}
+
+// measure has everything that is asked of the stores from now on counted.
+func (s *storage) measure(m *metrics) {
+	s.catalog = instrument.Catalog(s.catalog, m.uploads, instrument.Options{Duration: m.catalog})
+	s.blobs = instrument.Blobs(s.blobs, instrument.Options{Duration: m.blobs})
 }
 
 func (s *storage) close() error {

@@ -123,7 +123,7 @@ func (f *registryFlags) check() error {
 			return fmt.Errorf("%s is required in a cluster; to run alone, write --standalone DIR", required.flag)
 		}
 	}
-	if f.s3.Bucket == "" && f.s3 != (s3.Options{}) {
+	if f.s3.Bucket == "" && (f.s3.Endpoint+f.s3.Region+f.s3.Prefix != "" || f.s3.ForcePathStyle) {
 		return errors.New("--s3-endpoint, --s3-region, --s3-prefix and --s3-force-path-style have no effect without --s3-bucket; write that, or leave them out")
 	}
 	if f.standalone == "" && f.databaseURL != "" {

@@ -204,6 +204,14 @@ type Listings interface {
 	Referrers(ctx context.Context, name ref.Name, subject ref.Digest, artifactType string, last ref.Digest, limit int) ([]Descriptor, error)
 }
 
+// Backlog is what upkeep has before it.
+type Backlog struct {
+	// Uploads that have neither ended nor expired.
+	Uploads int64
+	// Reviews of links and blobs, and Deletions of objects, that are queued.
+	Reviews, Deletions int64
+}
+
 // Upkeep is what removes what nobody refers to. Content that lost its last
 // reference is queued, reviewed after a grace period, and its bytes are deleted
 // after a further delay.
@@ -222,6 +230,8 @@ type Upkeep interface {
 	// Unreferenced returns those keys that neither a blob, an upload nor a
 	// queued deletion has.
 	Unreferenced(ctx context.Context, keys []string) ([]string, error)
+	// Backlog counts what is under way and what waits, due or not.
+	Backlog(ctx context.Context) (Backlog, error)
 	// Purge removes all content that OWNER/REPOSITORY has when an id is seen first:
 	// nobody sees it from then on, and what is pushed later stays. The rest is done
 	// in small steps, between which others write. After an error, or a crash, it goes

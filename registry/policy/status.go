@@ -14,6 +14,9 @@ type Status struct {
 	Revision string
 	// Since is when the revision came into force.
 	Since time.Time
+	// Confirmed is when the source last made sure that there is nothing newer than
+	// what is in force; zero before the first time.
+	Confirmed time.Time
 	// Err is why the newest policy is not in force, nil if it is. It may be shown
 	// to an administrator.
 	Err error
@@ -39,14 +42,34 @@ func NewPublisher(live *Live, now func() time.Time) *Publisher {
 func (p *Publisher) Publish(s *Snapshot) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.now()
 	if p.status.Revision == s.Revision() {
 		changed = p.status.Err != nil
-		p.status.Err = nil
+		p.status.Err, p.status.Confirmed = nil, now
 		return changed
 	}
-	p.status = Status{Revision: s.Revision(), Since: p.now()}
+	p.status = Status{Revision: s.Revision(), Since: now, Confirmed: now}
 	p.live.Publish(s)
 	return true
+}
+
+// Confirm notes that nothing newer is to be had, unless the last thing known is a
+// failure.
+func (p *Publisher) Confirm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status.Err == nil && p.status.Revision != "" {
+		p.status.Confirmed = p.now()
+	}
+}
+
+// Restore puts into force what was kept from before: whether there is anything
+// newer is not known.
+func (p *Publisher) Restore(s *Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Revision, p.status.Since = s.Revision(), p.now()
+	p.live.Publish(s)
 }
 
 // Fail records why the newest policy is not put into force. It says whether that

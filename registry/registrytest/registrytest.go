@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/testr"
@@ -46,9 +47,9 @@ func (s *Source) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Status has the error that SetErr set.
+// Status has the error that SetErr set. What is in force is the newest otherwise.
 func (s *Source) Status() policy.Status {
-	var status policy.Status
+	status := policy.Status{Confirmed: time.Now(), Since: time.Now()}
 	if err := s.err.Load(); err != nil {
 		status.Err = *err
 	}

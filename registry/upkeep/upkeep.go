@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -37,12 +38,14 @@ type Catalog interface {
 	Unreferenced(ctx context.Context, keys []string) ([]string, error)
 	UncleanEpochs(ctx context.Context) ([]uint64, error)
 	Swept(ctx context.Context, epoch uint64) error
+	Backlog(ctx context.Context) (catalog.Backlog, error)
 }
 
 var _ Catalog = catalog.Store(nil)
 
 // Blobs is what upkeep needs of a blob.Store.
 type Blobs interface {
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
 	Delete(ctx context.Context, key string) error
 	Keys(ctx context.Context, epoch uint64) iter.Seq2[string, error]
 }
@@ -62,6 +65,17 @@ type Options struct {
 	UploadLifetime time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Report is told of every pass, from the goroutine of Run; nil tells nobody.
+	Report func(Report)
+}
+
+// Report is what a pass did, and left.
+type Report struct {
+	Result
+	// Backlog is nil if it could not be counted.
+	Backlog *catalog.Backlog
+	// Err is what could not be done.
+	Err error
 }
 
 // Result counts what a pass did.
@@ -70,6 +84,9 @@ type Result struct {
 	ExpiredUploads, Reviewed int
 	// DeletedObjects were due; SweptObjects were left behind by a crash.
 	DeletedObjects, SweptObjects int
+	// FreedBytes is the size of these objects, as far as their store tells it of
+	// those that were never completed.
+	FreedBytes int64
 }
 
 // Worker does upkeep pass by pass.
@@ -98,6 +115,7 @@ func Run(ctx context.Context, o Options) error {
 	w := New(o)
 	for {
 		done, err := w.Pass(ctx)
+		w.report(ctx, done, err)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -106,7 +124,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		if done != (Result{}) {
 			o.Log.Info("Removed what nobody needs", "expiredUploads", done.ExpiredUploads, "reviewed", done.Reviewed,
-				"deletedObjects", done.DeletedObjects, "sweptObjects", done.SweptObjects)
+				"deletedObjects", done.DeletedObjects, "sweptObjects", done.SweptObjects, "freedBytes", done.FreedBytes)
 		}
 		if err := wait(ctx, w.options.Interval); err != nil {
 			return err
@@ -114,23 +132,36 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
+// report tells how a pass went.
+func (w *Worker) report(ctx context.Context, done Result, err error) {
+	if w.options.Report == nil {
+		return
+	}
+	report := Report{Result: done, Err: err}
+	if backlog, countErr := w.options.Catalog.Backlog(ctx); countErr == nil {
+		report.Backlog = &backlog
+	} else {
+		report.Err = errors.Join(err, fmt.Errorf("count what is queued: %w", countErr))
+	}
+	w.options.Report(report)
+}
+
 // Pass does everything that is due. A part that fails does not keep the others
 // from being done. It ends as soon as ctx does.
 func (w *Worker) Pass(ctx context.Context) (Result, error) {
 	var done Result
 	parts := []struct {
-		what  string
-		count *int
-		run   func(context.Context, *int) error
+		what string
+		run  func(context.Context, *Result) error
 	}{
-		{"drop expired uploads", &done.ExpiredUploads, w.expire},
-		{"review unreferenced content", &done.Reviewed, w.review},
-		{"delete objects", &done.DeletedObjects, w.deleteDue},
-		{"sweep after a crash", &done.SweptObjects, w.sweep},
+		{"drop expired uploads", w.expire},
+		{"review unreferenced content", w.review},
+		{"delete objects", w.deleteDue},
+		{"sweep after a crash", w.sweep},
 	}
 	var errs []error
 	for _, part := range parts {
-		if err := part.run(ctx, part.count); err != nil {
+		if err := part.run(ctx, &done); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", part.what, err))
 		}
 		if ctx.Err() != nil {
@@ -140,19 +171,19 @@ func (w *Worker) Pass(ctx context.Context) (Result, error) {
 	return done, errors.Join(errs...)
 }
 
-func (w *Worker) expire(ctx context.Context, count *int) error {
+func (w *Worker) expire(ctx context.Context, done *Result) error {
 	before := w.options.Now().Add(-w.options.UploadLifetime)
 	return w.batches(ctx, func() (bool, error) {
 		n, err := w.options.Catalog.DropExpiredUploads(ctx, before, batch)
-		*count += n
+		done.ExpiredUploads += n
 		return n == batch, err
 	})
 }
 
-func (w *Worker) review(ctx context.Context, count *int) error {
+func (w *Worker) review(ctx context.Context, done *Result) error {
 	return w.batches(ctx, func() (bool, error) {
 		n, err := w.options.Catalog.Review(ctx, batch)
-		*count += n
+		done.Reviewed += n
 		return n == batch, err
 	})
 }
@@ -160,14 +191,14 @@ func (w *Worker) review(ctx context.Context, count *int) error {
 // deleteDue deletes the objects whose time has come. Those that cannot be
 // deleted stay in the catalog's queue; when nothing else is left in a batch, the
 // next pass tries again.
-func (w *Worker) deleteDue(ctx context.Context, count *int) error {
+func (w *Worker) deleteDue(ctx context.Context, done *Result) error {
 	return w.batches(ctx, func() (bool, error) {
 		keys, err := w.options.Catalog.DueDeletions(ctx, batch)
 		if err != nil || len(keys) == 0 {
 			return false, err
 		}
-		deleted, deleteErr := w.delete(ctx, keys)
-		*count += len(deleted)
+		deleted, deleteErr := w.delete(ctx, keys, done)
+		done.DeletedObjects += len(deleted)
 		if len(deleted) == 0 {
 			return false, deleteErr
 		}
@@ -184,15 +215,16 @@ func (w *Worker) deleteDue(ctx context.Context, count *int) error {
 	})
 }
 
-// delete deletes objects until ctx ends, and returns the keys of those that are
-// gone and the first error.
-func (w *Worker) delete(ctx context.Context, keys []string) ([]string, error) {
+// delete deletes objects until ctx ends, counts their bytes, and returns the keys of
+// those that are gone and the first error.
+func (w *Worker) delete(ctx context.Context, keys []string, done *Result) ([]string, error) {
 	var first error
 	deleted := make([]string, 0, len(keys))
 	for _, key := range keys {
 		if ctx.Err() != nil {
 			break
 		}
+		size := w.size(ctx, key)
 		if err := w.options.Blobs.Delete(ctx, key); err != nil {
 			if first == nil {
 				first = fmt.Errorf("object %s: %w", key, err)
@@ -200,19 +232,34 @@ func (w *Worker) delete(ctx context.Context, keys []string) ([]string, error) {
 			continue
 		}
 		deleted = append(deleted, key)
+		done.FreedBytes += size
 	}
 	return deleted, first
 }
 
+// size of an object in bytes, 0 if it cannot be told.
+func (w *Worker) size(ctx context.Context, key string) int64 {
+	object, err := w.options.Blobs.Open(ctx, key)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = object.Close() }()
+	size, err := object.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
 // sweep deletes the objects of epochs that ended in a crash and that the catalog
 // does not know.
-func (w *Worker) sweep(ctx context.Context, count *int) error {
+func (w *Worker) sweep(ctx context.Context, done *Result) error {
 	epochs, err := w.options.Catalog.UncleanEpochs(ctx)
 	if err != nil {
 		return err
 	}
 	for _, epoch := range epochs {
-		if err := w.sweepEpoch(ctx, epoch, count); err != nil {
+		if err := w.sweepEpoch(ctx, epoch, done); err != nil {
 			return fmt.Errorf("epoch %d: %w", epoch, err)
 		}
 		if err := w.options.Catalog.Swept(ctx, epoch); err != nil {
@@ -222,14 +269,14 @@ func (w *Worker) sweep(ctx context.Context, count *int) error {
 	return nil
 }
 
-func (w *Worker) sweepEpoch(ctx context.Context, epoch uint64, count *int) error {
+func (w *Worker) sweepEpoch(ctx context.Context, epoch uint64, done *Result) error {
 	sweepKeys := func(keys []string) error {
 		unreferenced, err := w.options.Catalog.Unreferenced(ctx, keys)
 		if err != nil {
 			return err
 		}
-		deleted, err := w.delete(ctx, unreferenced)
-		*count += len(deleted)
+		deleted, err := w.delete(ctx, unreferenced, done)
+		done.SweptObjects += len(deleted)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/packages-operator/packages-operator/registry/blob"
 	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
 	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/catalog/sql"
@@ -34,17 +36,32 @@ type objects struct {
 	mu       sync.Mutex
 	keys     map[string]bool
 	stubborn map[string]bool
+	content  map[string]string // of completed objects
 	onDelete func()
 }
 
 var errStubborn = errors.New("the object does not want to go")
 
 func newObjects(keys ...string) *objects {
-	o := &objects{keys: map[string]bool{}, stubborn: map[string]bool{}, onDelete: func() {}}
+	o := &objects{keys: map[string]bool{}, stubborn: map[string]bool{}, content: map[string]string{}, onDelete: func() {}}
 	for _, key := range keys {
 		o.keys[key] = true
 	}
 	return o
+}
+
+type object struct{ *strings.Reader }
+
+func (object) Close() error { return nil }
+
+func (o *objects) Open(_ context.Context, key string) (io.ReadSeekCloser, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	content, found := o.content[key]
+	if !found || !o.keys[key] {
+		return nil, blob.ErrNotFound
+	}
+	return object{strings.NewReader(content)}, nil
 }
 
 func (o *objects) Delete(_ context.Context, key string) error {
@@ -145,6 +162,62 @@ func TestUnreferencedContentGoesStepByStep(t *testing.T) {
 	wantPass(t, w, upkeep.Result{DeletedObjects: 1})
 	wantObjects(t, o, "1-used")
 	wantPass(t, w, upkeep.Result{})
+}
+
+func TestBytesOfDeletedObjectsAreCounted(t *testing.T) {
+	c := newClock()
+	s := openCatalog(t, t.TempDir(), c)
+	o := newObjects("1-a", "1-b", "1-half", "1-stubborn")
+	o.content["1-a"], o.content["1-b"], o.content["1-stubborn"] = "12345", "123", "1234567"
+	o.stubborn["1-stubborn"] = true
+	for _, key := range o.all() {
+		put(t, s, app, key)
+	}
+	w := upkeep.New(upkeep.Options{Catalog: s, Blobs: o, Now: c.Now})
+	c.now = c.now.Add(grace)
+	wantPass(t, w, upkeep.Result{Reviewed: 4})
+	c.now = c.now.Add(delay)
+	if got, err := w.Pass(t.Context()); !errors.Is(err, errStubborn) || got != (upkeep.Result{DeletedObjects: 3, FreedBytes: 8}) {
+		t.Errorf("the pass did %+v, %v", got, err)
+	}
+}
+
+func TestEveryPassIsReportedWithWhatIsLeft(t *testing.T) {
+	c := newClock()
+	s := openCatalog(t, t.TempDir(), c)
+	o := newObjects("1-a")
+	put(t, s, app, "1-a")
+	if err := s.StartUpload(t.Context(), catalog.Upload{ID: "u", Name: app, StartedAt: c.now}); err != nil {
+		t.Fatal(err)
+	}
+	var got []upkeep.Report
+	run := func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_ = upkeep.Run(ctx, upkeep.Options{Catalog: s, Blobs: o, Now: c.Now, Interval: time.Hour, Report: func(r upkeep.Report) {
+			got = append(got, r)
+			cancel()
+		}})
+	}
+	run()
+	c.now = c.now.Add(grace)
+	run()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run()
+	if len(got) != 3 {
+		t.Fatalf("%d reports", len(got))
+	}
+	if r := got[0]; r.Err != nil || r.Backlog == nil || *r.Backlog != (catalog.Backlog{Uploads: 1, Reviews: 1}) || r.Result != (upkeep.Result{}) {
+		t.Errorf("the first pass: %+v, %+v", r, r.Backlog)
+	}
+	if r := got[1]; r.Err != nil || r.Backlog == nil || *r.Backlog != (catalog.Backlog{Uploads: 1, Deletions: 1}) || r.Result != (upkeep.Result{Reviewed: 1}) {
+		t.Errorf("the second pass: %+v, %+v", r, r.Backlog)
+	}
+	if r := got[2]; r.Err == nil || r.Backlog != nil {
+		t.Errorf("without a catalog: %+v", r)
+	}
 }
 
 func TestUploadsExpire(t *testing.T) {
@@ -254,7 +327,7 @@ func TestSweepOfAFileSystem(t *testing.T) {
 	}
 	put(t, crashed, app, keys[0])
 	s := openCatalog(t, directory, c)
-	wantPass(t, upkeep.New(upkeep.Options{Catalog: s, Blobs: data, Now: c.Now}), upkeep.Result{SweptObjects: 2})
+	wantPass(t, upkeep.New(upkeep.Options{Catalog: s, Blobs: data, Now: c.Now}), upkeep.Result{SweptObjects: 2, FreedBytes: 14})
 	var left []string
 	for key, err := range data.Keys(t.Context(), 1) {
 		if err != nil {

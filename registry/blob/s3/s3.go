@@ -97,9 +97,17 @@ type Options struct {
 	// bytes before it is begun again where it stopped; zero is 30 seconds.
 	Timeout time.Duration
 	Stall   time.Duration
+	// Observe is told of every request; nil tells nobody.
+	Observe Observer
 	// Rand is where keys and nonces come from; nil is crypto/rand.
 	Rand io.Reader
 }
+
+// Observer is told of a request that has ended: its operation in the words of S3,
+// such as PutObject, the time until its answer began, repetitions included, and
+// why the storage did not do it. That there is no such object, or that a condition
+// does not hold, is no such error. It is called from many goroutines.
+type Observer func(operation string, took time.Duration, err error)
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use, by any number
 // of processes.
@@ -234,6 +242,9 @@ func newClient(ctx context.Context, o Options) (*s3.Client, error) {
 		return nil, fmt.Errorf("S3 has no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the process a role: %w", rootCause(err))
 	}
 	return s3.NewFromConfig(c, func(so *s3.Options) {
+		if o.Observe != nil {
+			so.APIOptions = append(so.APIOptions, o.Observe.watch)
+		}
 		so.UsePathStyle = o.ForcePathStyle
 		if o.Endpoint != "" {
 			so.BaseEndpoint = aws.String(strings.TrimSuffix(o.Endpoint, "/"))

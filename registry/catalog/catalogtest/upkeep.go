@@ -33,6 +33,36 @@ func testReview(t *testing.T, open Open) {
 		f.wantDeletions()
 		f.wantUnreferenced([]string{"key-1"}, "key-1")
 	})
+	t.Run("counts what is queued", func(t *testing.T) {
+		f := newFixture(t, open)
+		want := func(b catalog.Backlog) {
+			t.Helper()
+			got, err := f.Backlog(t.Context())
+			f.must(err)
+			if got != b {
+				t.Fatalf("the backlog is %+v, want %+v", got, b)
+			}
+		}
+		want(catalog.Backlog{})
+		f.putBlob(app, large)
+		f.must(f.StartUpload(t.Context(), catalog.Upload{ID: "upload", Name: app, StartedAt: f.clock.Now(), Progress: catalog.Progress{Key: "key-2"}}))
+		want(catalog.Backlog{Uploads: 1, Reviews: 1})
+		f.must(f.Mount(t.Context(), tool, large.Digest, app))
+		f.putManifest(tool, image("image", large.Digest))
+		want(catalog.Backlog{Uploads: 1, Reviews: 1})
+		_, err := f.CancelUpload(t.Context(), "upload", app, "")
+		f.must(err)
+		want(catalog.Backlog{Reviews: 1, Deletions: 1})
+		f.must(f.DeleteManifest(t.Context(), tool, digestOf("image")))
+		want(catalog.Backlog{Reviews: 2, Deletions: 1})
+		f.clock.Advance(grace)
+		f.review()
+		f.clock.Advance(grace)
+		f.review()
+		want(catalog.Backlog{Deletions: 2})
+		f.must(f.DeletionsDone(t.Context(), []string{"key-1", "key-2"}))
+		want(catalog.Backlog{})
+	})
 	t.Run("keeps what a manifest uses", func(t *testing.T) {
 		f := newFixture(t, open)
 		f.putBlob(app, large)

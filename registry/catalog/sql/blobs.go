@@ -14,6 +14,7 @@ import (
 // Blob implements catalog.Blobs.
 func (s *Store) Blob(ctx context.Context, name ref.Name, digest ref.Digest) (catalog.Blob, error) {
 	b, found, generation := s.cache.blob(name, digest)
+	s.cache.looked(aBlob, found)
 	if !found {
 		var err error
 		if b, err = s.readBlob(ctx, name, digest); err != nil {

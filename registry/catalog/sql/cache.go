@@ -5,6 +5,7 @@ package sql
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/catalog"
@@ -18,6 +19,8 @@ import (
 //
 // Only what exists is kept, so that new content has nothing to forget.
 type cache struct {
+	lookups
+
 	mu    sync.RWMutex
 	limit int
 	size  int
@@ -40,6 +43,41 @@ type cachedName struct {
 type cachedBlob struct {
 	catalog.Blob
 	review time.Time
+}
+
+// kind is a kind of entries, for counting.
+type kind int
+
+const (
+	aTag kind = iota
+	aManifest
+	aBlob
+	kinds
+)
+
+// lookups count what was looked for in memory.
+type lookups struct{ hits, misses [kinds]atomic.Uint64 }
+
+func (l *lookups) count(k kind, found bool) {
+	if found {
+		l.hits[k].Add(1)
+	} else {
+		l.misses[k].Add(1)
+	}
+}
+
+// looked counts a look-up. A cache that keeps nothing is not looked into.
+func (c *cache) looked(k kind, found bool) {
+	if c.limit > 0 {
+		c.count(k, found)
+	}
+}
+
+// bytes is about how much memory the entries take.
+func (c *cache) bytes() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.size
 }
 
 // entryOverhead is about what an entry takes beside its strings and bytes.

@@ -13,6 +13,8 @@ import (
 // the same content for good, whatever other processes do: who has a manifest, and
 // under which media type, is asked of the database every time.
 type contents struct {
+	lookups
+
 	mu       sync.RWMutex
 	limit    int
 	size     int
@@ -27,7 +29,18 @@ func newContents(limit int) *contents {
 func (c *contents) get(digest ref.Digest) []byte {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.byDigest[digest]
+	content := c.byDigest[digest]
+	if c.limit > 0 {
+		c.count(aManifest, content != nil)
+	}
+	return content
+}
+
+// bytes is about how much memory the entries take.
+func (c *contents) bytes() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.size
 }
 
 // keep adds content. One entry does not push out most of the others; which of them

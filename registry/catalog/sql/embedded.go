@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/packages-operator/packages-operator/registry/durable"
 )
@@ -36,6 +37,11 @@ type embedded struct {
 	served  chan struct{}
 
 	readers chan *conn
+
+	// pending counts the operations that were not answered yet, commits the
+	// transactions that were committed.
+	pending atomic.Int64
+	commits atomic.Uint64
 }
 
 var _ database = (*embedded)(nil)
@@ -128,6 +134,15 @@ func (e *embedded) unclean(ctx context.Context, own uint64) ([]uint64, error) {
 		}, own)
 	})
 	return epochs, err
+}
+
+// stats implements database.
+func (e *embedded) stats() DatabaseStats {
+	idle := len(e.readers)
+	return DatabaseStats{
+		Commits: e.commits.Load(), Pending: e.pending.Load(),
+		Idle: idle, Busy: cap(e.readers) - idle, Max: cap(e.readers),
+	}
 }
 
 // lost implements database: the file cannot be taken away.

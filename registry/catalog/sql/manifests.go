@@ -148,6 +148,7 @@ func unique(digests []ref.Digest) []ref.Digest {
 // ResolveTag implements catalog.Manifests.
 func (s *Store) ResolveTag(ctx context.Context, name ref.Name, tag ref.Tag) (catalog.Descriptor, error) {
 	d, found, generation := s.cache.tag(name, tag)
+	s.cache.looked(aTag, found)
 	if found {
 		return d, nil
 	}
@@ -187,6 +188,7 @@ func descriptor(r row) (catalog.Descriptor, error) {
 // Manifest implements catalog.Manifests.
 func (s *Store) Manifest(ctx context.Context, name ref.Name, digest ref.Digest) (catalog.Manifest, error) {
 	m, found, generation := s.cache.manifest(name, digest)
+	s.cache.looked(aManifest, found)
 	if found {
 		return m, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -83,6 +84,8 @@ type server struct {
 	// slots are those rows of the table transactions that are this process's;
 	// who has one may run a transaction that writes.
 	slots   chan *slot
+	pending atomic.Int64
+	commits atomic.Uint64
 	epoch   uint64
 	closing chan struct{}
 
@@ -207,6 +210,15 @@ func (s *server) hangUp() error {
 	err := s.keeper.Close(ctx)
 	s.pool.Close()
 	return err
+}
+
+// stats implements database.
+func (s *server) stats() DatabaseStats {
+	pool := s.pool.Stat()
+	return DatabaseStats{
+		Commits: s.commits.Load(), Pending: s.pending.Load(),
+		Idle: int(pool.IdleConns()), Busy: int(pool.AcquiredConns()), Max: int(pool.MaxConns()),
+	}
 }
 
 // lost implements database.

@@ -31,6 +31,8 @@ func (s *server) write(ctx context.Context, durable bool, f func(tx) error) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.pending.Add(1)
+	defer s.pending.Add(-1)
 	select {
 	case own := <-s.slots:
 		defer func() { s.slots <- own }()
@@ -54,6 +56,7 @@ func (s *server) transact(ctx context.Context, own *slot, durable bool, f func(t
 	case outcomeErr != nil:
 		return false, fmt.Errorf("%w: %w, then: %w", catalog.ErrOutcomeUnknown, err, outcomeErr)
 	case committed:
+		s.commits.Add(1)
 		return false, nil
 	}
 	return true, err
@@ -82,6 +85,7 @@ func (s *server) attempt(ctx context.Context, own *slot, durable bool, f func(tx
 		t.rollback()
 		return transient(err), refused(err), err
 	}
+	s.commits.Add(1)
 	return false, true, nil
 }
 

@@ -90,6 +90,8 @@ type database interface {
 	unclean(ctx context.Context, own uint64) ([]uint64, error)
 	// lost is closed when the epoch was taken away.
 	lost() <-chan struct{}
+	// stats are what it says of itself.
+	stats() DatabaseStats
 	// close ends all connections, and the epoch unless that is 0; one that is not
 	// clean stays to be swept.
 	close(epoch uint64, clean bool) error

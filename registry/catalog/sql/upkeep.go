@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/packages-operator/packages-operator/registry/catalog"
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
@@ -176,4 +177,20 @@ func (s *Store) Unreferenced(ctx context.Context, keys []string) ([]string, erro
 		return nil
 	})
 	return unreferenced, err
+}
+
+// Backlog implements catalog.Upkeep. An index has the rows of each queue alone.
+func (s *Store) Backlog(ctx context.Context) (catalog.Backlog, error) {
+	var b catalog.Backlog
+	err := s.read(ctx, func(t tx) error {
+		counts, err := t.first(`SELECT (SELECT count(*) FROM uploads),
+			(SELECT count(*) FROM links WHERE review_due IS NOT NULL) + (SELECT count(*) FROM blobs WHERE review_due IS NOT NULL),
+			(SELECT count(*) FROM deletions)`)
+		if err != nil {
+			return err
+		}
+		b = catalog.Backlog{Uploads: counts.int(0), Reviews: counts.int(1), Deletions: counts.int(2)}
+		return nil
+	})
+	return b, err
 }

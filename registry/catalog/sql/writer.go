@@ -31,6 +31,8 @@ func (o *operation) take() bool { return o.taken.CompareAndSwap(false, true) }
 
 // write implements database: it has the writer run an operation.
 func (e *embedded) write(ctx context.Context, durable bool, run func(tx) error) error {
+	e.pending.Add(1)
+	defer e.pending.Add(-1)
 	o := newOperation(durable, run)
 	select {
 	case e.queue <- o:
@@ -192,6 +194,7 @@ func (e *embedded) transact(batch []*operation) error {
 	if _, err := e.writer.exec(sqlCommit); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	e.commits.Add(1)
 	return nil
 }
 

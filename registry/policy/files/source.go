@@ -91,6 +91,7 @@ func (s *Source) Run(ctx context.Context) error {
 		case <-s.overflows(): //nolint:errcheck // that something was lost is all it says
 		case <-poll.C:
 			if s.seen == fingerprint(s.options.Dir) {
+				s.publisher.Confirm()
 				continue
 			}
 			s.watch()

@@ -107,6 +107,19 @@ func TestAChangedFileTakesEffect(t *testing.T) {
 	}
 }
 
+func TestAnUnchangedDirectoryIsConfirmed(t *testing.T) {
+	r := follow(t, directory(t, good()))
+	first := r.Status()
+	for deadline := time.Now().Add(patience); !r.Status().Confirmed.After(first.Confirmed); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the status stays %+v", first)
+		}
+	}
+	if now := r.Status(); now.Since != first.Since || now.Revision != first.Revision {
+		t.Errorf("it changed from %+v to %+v", first, now)
+	}
+}
+
 func TestAnEditorsRenameTakesEffect(t *testing.T) {
 	dir := directory(t, good())
 	r := follow(t, dir)

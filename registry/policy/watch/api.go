@@ -60,6 +60,8 @@ func (c api) list(ctx context.Context) (*v1alpha1.PackagesPolicyList, error) {
 func (c api) watch(ctx context.Context, resourceVersion string) (watch.Interface, error) {
 	options := listOptions(c.instance)
 	options.Watch = true
+	// About once a minute the server says that there is nothing new.
+	options.AllowWatchBookmarks = true
 	options.ResourceVersion = resourceVersion
 	seconds := int64((watchDuration + rand.N(watchDuration)) / time.Second) //nolint:gosec // a spread, no secret
 	options.TimeoutSeconds = &seconds

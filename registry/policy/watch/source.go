@@ -181,6 +181,11 @@ func (s *Source) take(event watch.Event) (changed bool, err error) {
 			return false, nil
 		}
 		return s.drop(object.Name), nil
+	case watch.Bookmark:
+		if s.overdue == nil {
+			s.publisher.Confirm()
+		}
+		return false, nil
 	case watch.Error:
 		if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
 			return false, fmt.Errorf("watch PackagesPolicies: %w", err)
@@ -294,9 +299,8 @@ func (s *Source) startFromLastGood() {
 		return
 	}
 	s.keeper.has(snapshot.Revision())
-	if s.publisher.Publish(snapshot) {
-		s.options.Report(nil)
-	}
+	s.publisher.Restore(snapshot)
+	s.options.Report(nil)
 }
 
 // listOptions select the parts of one instance's policy.

@@ -383,6 +383,9 @@ func TestARegistryStartsWithTheLastGoodPolicyWhileTheAPIIsAway(t *testing.T) {
 	r = follow(t, namespace, dataDir, unreachable(t))
 	r.inForce(shards)
 	r.reported("list PackagesPolicies")
+	if status := r.Status(); !status.Confirmed.IsZero() {
+		t.Errorf("nobody said that this is the newest: %+v", status)
+	}
 	r.kept(shards, "list PackagesPolicies")
 }
 
