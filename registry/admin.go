@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,9 @@ type StatusInstance struct {
 // readyTimeout bounds how long a probe waits for the database and the bucket.
 const readyTimeout = 5 * time.Second
 
-// newAdmin serves the admin port: /healthz, /readyz, /status and /metrics. It
-// tells nothing secret and changes nothing.
+// newAdmin serves the admin port: /healthz, /readyz, /status and /metrics, and
+// profiles if they are asked for. But for those it tells nothing secret, and it
+// changes nothing.
 func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -67,8 +69,22 @@ func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Han
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status)
 	})
+	if o.Profiling {
+		addProfiles(mux)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// addProfiles serves what "go tool pprof" asks for. Profiles and traces take as
+// long as the request says.
+func addProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
 func currentStatus(r *http.Request, o Options, s *storage) (Status, error) {

@@ -107,6 +107,19 @@ func TestTheAdminPortTellsHowTheRegistryIs(t *testing.T) {
 	a.do("GET", "/v2/", nil).want(t, http.StatusNotFound)
 }
 
+func TestProfilesAreServedWhenTheyAreAskedFor(t *testing.T) {
+	paths := []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=1", "/debug/pprof/cmdline", "/debug/pprof/symbol", "/debug/pprof/profile?seconds=1", "/debug/pprof/trace?seconds=1"}
+	for profiling, want := range map[bool]int{false: http.StatusNotFound, true: http.StatusOK} {
+		r := registrytest.Start(t, samplePolicy(), registrytest.Options{Profiling: profiling})
+		for _, path := range paths {
+			if a := admin(t, r).do("GET", path, nil).want(t, want); profiling && len(a.body) == 0 {
+				t.Errorf("%s is empty", path)
+			}
+			client{t: t, addr: r.Addr}.do("GET", path, nil).want(t, http.StatusNotFound)
+		}
+	}
+}
+
 func TestAPurgeDeletesARepositorysContentOnce(t *testing.T) {
 	r, c := start(t)
 	c.pushImage(name, "1.0", "layer")

@@ -69,7 +69,7 @@ type benchRegistry struct {
 	token   string
 }
 
-func startBench(b *testing.B) *benchRegistry {
+func startBench(b *testing.B, change ...func(*Options)) *benchRegistry {
 	b.Helper()
 	value := "bench-only-" + strings.Repeat("0", 40)
 	snapshot, err := policy.NewSnapshot(policy.Policy{
@@ -91,6 +91,9 @@ func startBench(b *testing.B) *benchRegistry {
 		b.Fatal(err)
 	}
 	o := Options{DataDir: b.TempDir(), InstanceUID: "uid", Keys: keys, Policy: live, Source: idleSource{}, Log: logr.Discard()}
+	for _, f := range change {
+		f(&o)
+	}
 	s, err := openStorage(b.Context(), o, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -107,7 +110,7 @@ func startBench(b *testing.B) *benchRegistry {
 		b.Fatal(err)
 	}
 	m := newMetrics()
-	s.measure(m)
+	s.measure(m, o.Tracer)
 	return &benchRegistry{handler: newHandler(o, s, m), token: issued.Token}
 }
 

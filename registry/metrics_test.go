@@ -22,7 +22,7 @@ import (
 func TestMetricsFollowTheRulesOfPrometheus(t *testing.T) {
 	o, s, _ := storedBlob(t, 0)
 	m := newMetrics()
-	s.measure(m)
+	s.measure(m, nil)
 	m.watch(o, s)
 	m.observe(route.BlobGet, http.MethodGet, 200, time.Second, 1, 1)
 	m.observeS3("PutObject", time.Second, nil)

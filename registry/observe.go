@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
@@ -29,6 +30,8 @@ type observer struct {
 	log     logr.Logger
 	metrics *metrics
 	audit   *audit.Log
+	// tracer makes a span of every request; nil makes none.
+	tracer trace.Tracer
 }
 
 // observed is one request.
@@ -39,15 +42,21 @@ type observed struct {
 	record oci.Record
 	out    *response
 	body   *body
+	// span is nil without a tracer.
+	span trace.Span
 }
 
 // ServeHTTP implements http.Handler.
 func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &observed{observer: o, r: r, start: time.Now(), record: oci.Record{RequestID: newRequestID(), Address: o.clients.Of(r)}}
 	x.out = watchResponse(w, idleTimeout, time.Now)
-	x.out.before = x.writeAudit
+	x.out.before = x
 	x.body = watchBody(w, r, idleTimeout, time.Now)
 	x.out.Header().Set("X-Request-Id", x.record.RequestID)
+	ctx := oci.WithRecord(r.Context(), &x.record)
+	if o.tracer != nil {
+		ctx = x.beginSpan(ctx)
+	}
 	o.metrics.inFlight.Inc()
 	defer o.metrics.inFlight.Dec()
 	defer func() {
@@ -60,8 +69,11 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		o.metrics.observe(x.record.Kind, methodLabel(r.Method), x.out.status, took, x.body.received, x.out.sent)
 		x.writeLog(took)
+		if x.span != nil {
+			x.endSpan()
+		}
 	}()
-	o.next.ServeHTTP(x.out, r.WithContext(oci.WithRecord(r.Context(), &x.record)))
+	o.next.ServeHTTP(x.out, r.WithContext(ctx))
 	x.body.abandon()
 }
 
@@ -87,7 +99,7 @@ func (x *observed) writeLog(took time.Duration) {
 		log.Info("Request", "request", record.RequestID, "method", x.r.Method, "route", record.Kind.String(),
 			"name", record.Name, "reference", record.Reference, "user", record.User, "credential", record.CredentialID,
 			"status", x.out.status, "code", record.Code, "reason", record.Message, "warning", record.Warning, "received", x.body.received, "sent", x.out.sent,
-			"duration", took.String(), "remote", record.Address.String(), "client", truncate(x.r.UserAgent(), maxUserAgent))
+			"duration", took.String(), "trace", x.traceID(), "remote", record.Address.String(), "client", truncate(x.r.UserAgent(), maxUserAgent))
 	}
 }
 

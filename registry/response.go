@@ -27,8 +27,8 @@ type response struct {
 	now        func() time.Time
 	// until is the deadline that was set last.
 	until time.Time
-	// before is told the status before it is sent; may be nil.
-	before func(status int)
+	// before writes the audit log before the status is sent; may be nil.
+	before *observed
 }
 
 // watchResponse wraps the writer of a new request.
@@ -70,7 +70,7 @@ func (w *response) begin(status int) {
 	if w.status == 0 {
 		w.status = status
 		if w.before != nil {
-			w.before(status)
+			w.before.writeAudit(status)
 		}
 		w.allow(0)
 	}

@@ -88,7 +88,7 @@ func TestBlobsAreSentByTheKernel(t *testing.T) {
 		}
 		recording := &recordingListener{Listener: listener}
 		m := newMetrics()
-		s.measure(m)
+		s.measure(m, nil)
 		server := newServer(o, wrap(newHandler(o, s, m)))
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(recording) }()
@@ -143,7 +143,7 @@ func TestBlobsAreSentByTheKernel(t *testing.T) {
 var octocatValue = "octocat" + strings.Repeat("-0123456789", 4)
 
 // storedBlob opens a storage with a blob of the size in octocat/octo-app/image.
-func storedBlob(t *testing.T, size int) (Options, *storage, ref.Digest) {
+func storedBlob(t testing.TB, size int) (Options, *storage, ref.Digest) {
 	t.Helper()
 	snapshot, err := policy.NewSnapshot(policy.Policy{
 		Instance:      policy.Instance{Name: "test", UID: "uid"},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/audit"
@@ -57,6 +58,8 @@ type Options struct {
 	// port.
 	Listen      string
 	AdminListen string
+	// Profiling serves profiles of the process on the admin port.
+	Profiling bool
 	// TrustedProxies are believed when they say, in X-Forwarded-For, which client
 	// they speak for.
 	TrustedProxies []netip.Prefix
@@ -87,6 +90,9 @@ type Options struct {
 	Log            logr.Logger
 	// Audit is told who does what; may be nil. It stays open.
 	Audit *audit.Log
+	// Tracer makes spans of requests and of what they ask of the stores; nil makes
+	// none.
+	Tracer trace.Tracer
 	// Ready is called with the bound addresses once requests are served; may be
 	// nil.
 	Ready func(listen, admin net.Addr)
@@ -112,7 +118,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	storage.measure(metrics)
+	storage.measure(metrics, o.Tracer)
 	metrics.watch(o, storage)
 	runErr := serve(ctx, o, storage, metrics, listener, adminListener)
 	return errors.Join(runErr, storage.close())
@@ -209,7 +215,7 @@ func newHandler(o Options, s *storage, m *metrics) http.Handler {
 		Room:        s.data.Room,
 		Loopback:    o.Loopback,
 	})
-	return &observer{next: handler, clients: clientaddr.New(o.TrustedProxies), log: o.Log.WithName("http"), metrics: m, audit: o.Audit}
+	return &observer{next: handler, clients: clientaddr.New(o.TrustedProxies), log: o.Log.WithName("http"), metrics: m, audit: o.Audit, tracer: o.Tracer}
 }
 
 func newServer(o Options, handler http.Handler) *http.Server {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/packages-operator/packages-operator/registry/blob"
 	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
 	"github.com/packages-operator/packages-operator/registry/blob/s3"
@@ -107,9 +109,9 @@ func (s *storage) open(ctx context.Context, o Options, observe s3.Observer) erro
 }
 
 // measure has everything that is asked of the stores from now on counted.
-func (s *storage) measure(m *metrics) {
-	s.catalog = instrument.Catalog(s.catalog, m.uploads, instrument.Options{Duration: m.catalog})
-	s.blobs = instrument.Blobs(s.blobs, instrument.Options{Duration: m.blobs})
+func (s *storage) measure(m *metrics, tracer trace.Tracer) {
+	s.catalog = instrument.Catalog(s.catalog, m.uploads, instrument.Options{Duration: m.catalog, Tracer: tracer})
+	s.blobs = instrument.Blobs(s.blobs, instrument.Options{Duration: m.blobs, Tracer: tracer})
 }
 
 func (s *storage) close() error {

@@ -53,6 +53,7 @@ func TestWrongFlagsAreRefusedWithWhatToWrite(t *testing.T) {
 		{"no file with the database's URL", append(alone, "--database-url-file", "no-such-file"), "--database-url-file): open no-such-file"},
 		{"an empty file with the database's URL", append(alone, "--database-url-file", "/dev/null"), "/dev/null is empty"},
 		{"an audit log in no directory", append(alone, "--audit-log", "no-such-directory/audit.log"), "--audit-log: open the audit log: open no-such-directory/audit.log"},
+		{"profiles without an admin port", append(alone, "--pprof"), "--pprof has no effect without --admin-listen"},
 		{"an unknown log level", append(alone, "--log-level", "loud"), "write error, info or debug"},
 		{"an unknown log format", append(alone, "--log-format", "xml"), "write json or text"},
 		{"no such directory", []string{"registry", "--standalone", "no-such-directory", "--data-dir", "unused"}, "no-such-directory"},

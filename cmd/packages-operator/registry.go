@@ -30,6 +30,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/policy"
 	"github.com/packages-operator/packages-operator/registry/policy/files"
 	"github.com/packages-operator/packages-operator/registry/policy/watch"
+	"github.com/packages-operator/packages-operator/registry/tracing"
 )
 
 // registryFlags are the flags of packages-operator registry.
@@ -49,6 +50,7 @@ type registryFlags struct {
 	s3          s3.Options
 	databaseURL string
 	audit       string
+	pprof       bool
 	stdout      io.Writer
 }
 
@@ -94,6 +96,7 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 	f.StringVar(&flags.adminListen, "admin-listen", "", "address of /healthz, /readyz, /status and /metrics; none if empty")
 	f.StringSliceVar(&flags.trusted, "trusted-proxies", nil, "addresses and networks of reverse proxies, such as 10.0.0.0/8, whose X-Forwarded-For header says which client a request comes from")
 	f.StringVar(&flags.audit, "audit-log", "-", "where who does what is written as JSON lines: a file, which SIGHUP opens anew, - for standard output, or nowhere if empty")
+	f.BoolVar(&flags.pprof, "pprof", false, "serve profiles of the process under /debug/pprof/ on the admin port")
 	f.BoolVar(&flags.adopt, "adopt", false, "take over a data directory or a bucket that belongs to another instance")
 	f.StringVar(&flags.s3.Bucket, "s3-bucket", "", "keep blobs in this bucket of S3-compatible storage rather than in the data directory; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from what else the AWS SDK finds")
 	f.StringVar(&flags.s3.Endpoint, "s3-endpoint", "", "URL of the storage; AWS if empty")
@@ -126,6 +129,9 @@ func (f *registryFlags) check() error {
 	if f.s3.Bucket == "" && (f.s3.Endpoint+f.s3.Region+f.s3.Prefix != "" || f.s3.ForcePathStyle) {
 		return errors.New("--s3-endpoint, --s3-region, --s3-prefix and --s3-force-path-style have no effect without --s3-bucket; write that, or leave them out")
 	}
+	if f.pprof && f.adminListen == "" {
+		return errors.New("--pprof has no effect without --admin-listen; write that, or leave it out")
+	}
 	if f.standalone == "" && f.databaseURL != "" {
 		return errors.New("--database-url-file has no effect in a cluster; leave it out")
 	}
@@ -149,6 +155,7 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	o.Listen, o.AdminListen, o.TrustedProxies = f.listen, f.adminListen, trusted
+	o.Profiling = f.pprof
 	o.DataDir, o.Adopt = f.dataDir, f.adopt
 	if f.s3.Bucket != "" {
 		o.S3 = &f.s3
@@ -162,6 +169,12 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 	if f.audit != "" && f.audit != "-" {
 		defer reopenOnHangup(o.Audit)()
 	}
+	traces, err := tracing.New(ctx, o.Version, log.WithName("tracing"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()
+	o.Tracer = traces.Tracer()
 	o.Ready = func(listen, admin net.Addr) {
 		values := []any{"address", listen.String(), "instance", o.InstanceUID, "version", o.Version}
 		if admin != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/testr"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
@@ -73,6 +74,10 @@ type Options struct {
 	MaxConnections int
 	// Audit is told who does what.
 	Audit *audit.Log
+	// Profiling serves profiles on the admin port.
+	Profiling bool
+	// Tracer makes spans, if it is set.
+	Tracer trace.Tracer
 	// WithoutPolicy starts before the policy has come; Publish brings it.
 	WithoutPolicy bool
 }
@@ -119,7 +124,7 @@ func Start(t testing.TB, p policy.Policy, o Options) *Registry {
 			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 			DataDir: o.DataDir, InstanceUID: p.Instance.UID, S3: o.S3,
 			Keys: keys, Policy: r.live, Source: r.source,
-			Loopback: true, TrustedProxies: o.TrustedProxies, MaxConnections: o.MaxConnections, Version: "test", Log: log, Audit: o.Audit,
+			Loopback: true, TrustedProxies: o.TrustedProxies, MaxConnections: o.MaxConnections, Version: "test", Log: log, Audit: o.Audit, Tracer: o.Tracer, Profiling: o.Profiling,
 			Ready: func(listen, admin net.Addr) { ready <- bound{listen, admin} },
 		})
 	}()
