@@ -87,6 +87,7 @@ func auditEntry(r *oci.Record, status int, received int64, userAgent string) (e 
 		Tags:      texts(r.Tags),
 		From:      string(r.From),
 		Bytes:     size,
+		Warning:   r.Warning,
 		UserAgent: truncate(userAgent, maxUserAgent),
 	}
 	if r.Address.IsValid() {
