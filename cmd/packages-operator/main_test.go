@@ -238,9 +238,9 @@ func TestTheAuditLogIsAFileThatCanBeRotated(t *testing.T) {
 		}
 		return bytes.Count(content, []byte(`"action":"login"`))
 	}
-	until := func(what string, true func() bool) {
+	until := func(what string, happens func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !happens(); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s does not come about", what)
 			}

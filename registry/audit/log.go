@@ -255,12 +255,11 @@ func (l *Log) write(w *writer, next line) {
 		text = append([]byte("\n"), text...)
 	}
 	n, err := l.stream.Write(text)
-	switch {
-	case err == nil:
+	if err == nil {
 		w.torn, w.failing = false, false
 		l.stalled.Store(false)
 		l.written.Add(1)
-	default:
+	} else {
 		w.torn = w.torn || n > 0
 		l.lost.Add(1)
 		if !w.failing {
