@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,7 @@ func (l *auditLines) Write(p []byte) (int, error) {
 	time.Sleep(l.takes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(p))
+	l.lines = slices.AppendSeq(l.lines, strings.Lines(string(p)))
 	return len(p), nil
 }
 
@@ -267,6 +268,20 @@ func TestAChangeIsInTheAuditLogBeforeItIsAcknowledged(t *testing.T) {
 	m := image(c.pushBlob(name, []byte("{}")), layer, "")
 	has(c.putManifest(name, "1", m).want(t, http.StatusCreated))
 	has(c.as(ownerValue).do("DELETE", "/v2/"+name+"/manifests/1", nil).want(t, http.StatusAccepted))
+}
+
+func TestALoginOverTheLimitIsDenied(t *testing.T) {
+	lines := &auditLines{}
+	_, c := startAudited(t, lines, registrytest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	const address = "203.0.113.9"
+	exhaust(t, c, address)
+	limited := c.as("wrong").do("GET", "/v2/", nil, from(address)).want(t, http.StatusTooManyRequests)
+	eventually(t, "the audit log has it", func() bool {
+		all := lines.entries(t)
+		last := all[len(all)-1]
+		return last.RequestID == limited.Header.Get("X-Request-Id") && last.Action == audit.Login && last.Outcome == audit.Denied &&
+			last.Status == http.StatusTooManyRequests && last.Address == address
+	})
 }
 
 func TestAPurgeIsInTheAuditLogOnce(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/packages-operator/packages-operator/registry/audit"
 )
 
-// BenchmarkObserving is what the audit log and traces add to a request: the HEAD of
-// a blob.
+// BenchmarkObserving is what the audit log and traces add to a request: the GET of a
+// manifest.
 func BenchmarkObserving(b *testing.B) {
 	log, err := audit.Open("/dev/null", nil, logr.Discard())
 	if err != nil {
@@ -37,13 +37,20 @@ func BenchmarkObserving(b *testing.B) {
 	} {
 		b.Run(with.what, func(b *testing.B) {
 			r := startBench(b, func(o *Options) { o.Audit, o.Tracer = with.audit, with.tracer })
-			r.do(b, http.MethodPost, "/v2/octocat/app/image/blobs/uploads/?digest="+digestOf("blob"), "blob")
-			w, received := &sink{header: http.Header{}}, r.request(b, http.MethodHead, "/v2/octocat/app/image/blobs/"+digestOf("blob"), "")
+			const index = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+			put := r.request(b, http.MethodPut, "/v2/octocat/app/image/manifests/1", index)
+			put.Header.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			w, received := &sink{header: http.Header{}}, r.request(b, http.MethodGet, "/v2/octocat/app/image/manifests/"+digestOf(index), "")
+			r.handler.ServeHTTP(w, put)
+			w.status = 0
 			b.ReportAllocs()
 			for b.Loop() {
 				clear(w.header)
 				received.Body = http.NoBody // the handler replaces it
 				r.handler.ServeHTTP(w, received)
+			}
+			if w.status != http.StatusOK {
+				b.Errorf("status %d", w.status)
 			}
 		})
 	}

@@ -30,8 +30,8 @@ type stream interface {
 	io.Closer
 }
 
-// Log writes entries in the order in which they come, each with one write. One
-// goroutine does that, so that a stream which hangs holds requests up for a
+// Log writes entries in the order in which they come, whole lines with each write.
+// One goroutine does that, so that a stream which hangs holds requests up for a
 // bounded time, and then no longer: what cannot be written is counted and lost.
 //
 // A nil Log writes nothing. All methods are safe for concurrent use.
@@ -214,22 +214,17 @@ func (l *Log) Close() error {
 // run writes until Close.
 func (l *Log) run() {
 	defer close(l.ended)
-	var w writer
+	w := writer{log: l}
 	for {
 		select {
 		case next := <-l.queue:
-			l.write(&w, next)
+			w.add(next)
+			w.flush()
 		case <-l.reopen:
 			l.begin()
 		case <-l.closing:
-			for {
-				select {
-				case next := <-l.queue:
-					l.write(&w, next)
-				default:
-					return
-				}
-			}
+			w.flush()
+			return
 		}
 	}
 }
@@ -242,33 +237,72 @@ func (l *Log) begin() {
 	l.log.Info("The audit log was opened again")
 }
 
-// writer remembers what a failure leaves behind.
+// writer brings lines to the stream, as many with one write as are waiting.
 type writer struct {
+	log  *Log
+	text []byte
+	// lines are in text; done are those whose requests wait.
+	lines uint64
+	done  []chan struct{}
 	// torn says that the last line is incomplete, failing that it was told.
 	torn, failing bool
 }
 
-func (l *Log) write(w *writer, next line) {
-	text := next.text.Bytes()
-	if w.torn {
-		// A reader skips the half line, and not the one behind it.
-		text = append([]byte("\n"), text...)
-	}
-	n, err := l.stream.Write(text)
-	if err == nil {
-		w.torn, w.failing = false, false
-		l.stalled.Store(false)
-		l.written.Add(1)
-	} else {
-		w.torn = w.torn || n > 0
-		l.lost.Add(1)
-		if !w.failing {
-			w.failing = true
-			l.log.Error(err, "The audit log cannot be written; entries are lost until it can")
-		}
+// maxWrite is about how many bytes one write has at most.
+const maxWrite = 64 << 10
+
+func (w *writer) add(next line) {
+	w.text = append(w.text, next.text.Bytes()...)
+	w.lines++
+	if next.done != nil {
+		w.done = append(w.done, next.done)
 	}
 	buffers.Put(next.text)
-	if next.done != nil {
-		close(next.done)
+}
+
+// flush writes what was added and what waits in the queue.
+func (w *writer) flush() {
+	for {
+		select {
+		case next := <-w.log.queue:
+			if w.add(next); len(w.text) < maxWrite {
+				continue
+			}
+		default:
+			if w.lines == 0 {
+				return
+			}
+		}
+		w.write()
 	}
+}
+
+func (w *writer) write() {
+	if w.torn {
+		// A reader skips the half line, and not the one behind it.
+		w.text = append([]byte("\n"), w.text...)
+	}
+	n, err := w.log.stream.Write(w.text)
+	written := w.lines
+	if err == nil {
+		w.torn, w.failing = false, false
+		w.log.stalled.Store(false)
+	} else {
+		whole := w.text[:n]
+		written = uint64(bytes.Count(whole, []byte("\n")))
+		if w.torn && written > 0 {
+			written-- // the one that ends the half line
+		}
+		w.torn = w.torn && n == 0 || n > 0 && whole[n-1] != '\n'
+		if !w.failing {
+			w.failing = true
+			w.log.log.Error(err, "The audit log cannot be written; entries are lost until it can")
+		}
+	}
+	w.log.written.Add(written)
+	w.log.lost.Add(w.lines - written)
+	for _, done := range w.done {
+		close(done)
+	}
+	w.text, w.lines, w.done = w.text[:0], 0, w.done[:0]
 }

@@ -62,13 +62,13 @@ func (g *gate) all() []string {
 func (g *gate) reopen() error { return nil }
 func (g *gate) Close() error  { return nil }
 
-func TestEntriesAreLinesInOrderEachInOneWrite(t *testing.T) {
+func TestEntriesAreWholeLinesInOrder(t *testing.T) {
 	g := &gate{}
 	l := start(g, time.Minute, logr.Discard())
 	at := time.Date(2026, 11, 22, 5, 40, 10, 123456000, time.UTC)
 	l.Append(Entry{Time: at, RequestID: "1", Action: Pull, Outcome: Denied, Status: 403, Code: "DENIED", Reason: "needs <write>", UserAgent: "evil\nagent \x00\xff"})
 	l.Commit(Entry{Time: at, RequestID: "2", Action: Push, Outcome: Allowed, Tags: []string{"1", "latest"}, Bytes: 7})
-	if got := g.all(); len(got) != 2 {
+	if got := strings.Join(g.all(), ""); strings.Count(got, "\n") != 2 {
 		t.Errorf("a committed entry, and what came before, is written: %q", got)
 	}
 	for i := range 100 {
@@ -77,22 +77,26 @@ func TestEntriesAreLinesInOrderEachInOneWrite(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	writes := g.all()
+	for _, text := range g.all() {
+		if !strings.HasSuffix(text, "}\n") {
+			t.Errorf("a write ends in the middle of a line: %q", text)
+		}
+	}
+	lines := strings.SplitAfter(strings.Join(g.all(), ""), "\n")
 	want := []string{
 		`{"time":"2026-11-22T05:40:10.123456Z","requestId":"1","action":"pull","outcome":"denied","status":403,"code":"DENIED","reason":"needs <write>","userAgent":"evil\nagent \u0000\ufffd"}` + "\n",
 		`{"time":"2026-11-22T05:40:10.123456Z","requestId":"2","action":"push","outcome":"allowed","tags":["1","latest"],"bytes":7}` + "\n",
 	}
-	if diff := cmp.Diff(want, writes[:2]); diff != "" {
+	if diff := cmp.Diff(want, lines[:2]); diff != "" {
 		t.Error(diff)
 	}
-	for i, line := range writes[2:] {
-		var e Entry
-		if err := json.Unmarshal([]byte(line), &e); err != nil || e.RequestID != fmt.Sprint(i) {
-			t.Errorf("line %d is %q: %v", i, line, err)
-		}
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, fmt.Sprint(i))
 	}
-	if len(writes) != 102 || l.Written() != 102 || l.Lost() != 0 {
-		t.Errorf("%d writes, %d counted, %d lost", len(writes), l.Written(), l.Lost())
+	checkLines(t, strings.Join(lines[2:], ""), ids...)
+	if l.Written() != 102 || l.Lost() != 0 {
+		t.Errorf("%d counted, %d lost", l.Written(), l.Lost())
 	}
 }
 
@@ -142,6 +146,37 @@ func TestClosingGivesUpAStreamThatHangs(t *testing.T) {
 	l.Append(Entry{Action: Pull})
 	if err := l.Close(); !errors.Is(err, errStalled) || !strings.Contains(err.Error(), "are lost") {
 		t.Errorf("closed with %v", err)
+	}
+}
+
+func TestAWriteThatEndsEarlyLosesOnlyWhatIsNotWhole(t *testing.T) {
+	g := &gate{}
+	l := start(g, time.Minute, logr.Discard())
+	w := writer{log: l}
+	add := func(ids ...string) {
+		for _, id := range ids {
+			var text bytes.Buffer
+			if err := (&Entry{RequestID: id}).encode(&text); err != nil {
+				t.Fatal(err)
+			}
+			w.add(line{text: &text})
+		}
+	}
+	add("1", "2", "3")
+	g.fail(errors.New("the disk is full"), len(w.text)-5) // within the third
+	w.write()
+	add("4")
+	g.fail(errors.New("the disk is full"), len(w.text)/2) // behind the newline that ends the third
+	w.write()
+	g.fail(nil, 0)
+	add("5", "6")
+	w.write()
+	if l.Written() != 4 || l.Lost() != 2 {
+		t.Errorf("%d written, %d lost", l.Written(), l.Lost())
+	}
+	checkLines(t, strings.Join(g.all(), ""), "1", "2", "5", "6")
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
