@@ -59,22 +59,21 @@ func bySection14(header string, size int64) (status int, parts []span) {
 		}
 		before, after, _ := strings.Cut(spec, "-")
 		first, last := new(big.Int), new(big.Int).Sub(bigSize, big.NewInt(1))
-		switch {
-		case before == "":
+		if before == "" {
 			length, _ := new(big.Int).SetString(after, 10)
 			if first.Sub(bigSize, length); first.Sign() < 0 {
 				first.SetInt64(0)
 			}
-		default:
+		} else {
 			first.SetString(before, 10)
-			if after != "" {
-				end, _ := new(big.Int).SetString(after, 10)
-				if end.Cmp(first) < 0 {
-					return http.StatusRequestedRangeNotSatisfiable, nil
-				}
-				if end.Cmp(last) < 0 {
-					last = end
-				}
+		}
+		if before != "" && after != "" {
+			end, _ := new(big.Int).SetString(after, 10)
+			if end.Cmp(first) < 0 {
+				return http.StatusRequestedRangeNotSatisfiable, nil
+			}
+			if end.Cmp(last) < 0 {
+				last = end
 			}
 		}
 		if first.Cmp(bigSize) < 0 {
