@@ -39,7 +39,7 @@ func fileOf(s *Store) *embedded { return s.database.(*embedded) }
 // addPurge is an operation whose effect is easy to see.
 func addPurge(id string) *operation {
 	return newOperation(true, func(t tx) error {
-		_, err := t.exec("INSERT INTO purges (id, done_at) VALUES (?, 0)", id)
+		_, err := t.exec("INSERT INTO purges (id, done_at) VALUES (?, 1)", id)
 		return err
 	})
 }
@@ -75,7 +75,7 @@ func TestBatchKeepsTheOperationsThatSucceed(t *testing.T) {
 	s := unserved(t)
 	a, c := addPurge("a"), addPurge("c")
 	b := newOperation(true, func(t tx) error {
-		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('b', 0)"); err != nil {
+		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('b', 1)"); err != nil {
 			return err
 		}
 		return errTest
@@ -148,7 +148,7 @@ func TestBatchFailsWithItsTransaction(t *testing.T) {
 func TestAnOperationAloneFailsWithItsTransaction(t *testing.T) {
 	s := unserved(t)
 	a := newOperation(true, func(t tx) error {
-		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 0)"); err != nil {
+		if _, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 1)"); err != nil {
 			return err
 		}
 		return errTest
@@ -327,7 +327,7 @@ func TestCancelledWhileWaitingAndAfterBeginning(t *testing.T) {
 		first <- s.write(ctx, true, func(t tx) error {
 			close(begun)
 			<-release
-			_, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 0)")
+			_, err := t.exec("INSERT INTO purges (id, done_at) VALUES ('a', 1)")
 			return err
 		})
 	}()
