@@ -50,12 +50,12 @@ test: test-unit test-api ## Run all tests but the end-to-end ones.
 test-unit: ## Run the tests that need no Kubernetes, with the race detector.
 	@hack/apt.sh race clients postgresql
 	@hack/tools.sh versitygw >/dev/null
-	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(E2E_TESTS)))
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(E2E_TESTS)))
 
 .PHONY: test-api
 test-api: ## Run the tests against a real Kubernetes API server, with the race detector.
 	@hack/apt.sh race
-	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" CGO_ENABLED=1 $(GO) test -race $(API_SERVER_TESTS)
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(API_SERVER_TESTS)
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.

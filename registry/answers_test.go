@@ -4,7 +4,9 @@
 package registry_test
 
 import (
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -111,7 +113,9 @@ func (a answer) wantRefusal(t *testing.T, what string, status int, code errcode.
 // Nobody and whoever shows a wrong token learn where to sign in; the others learn as
 // much as they may see.
 func TestEveryRouteAnswersByWhoAsks(t *testing.T) {
-	r, c := start(t)
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	r := registrytest.Start(t, samplePolicy(), registrytest.Options{TrustedProxies: []netip.Prefix{loopback}})
+	c := client{t: t, addr: r.Addr, value: writerValue}
 	owner := c.as(ownerValue)
 	c.pushImage(name, "1.0", answerContent)
 	upload := owner.upload(name)
@@ -119,14 +123,17 @@ func TestEveryRouteAnswersByWhoAsks(t *testing.T) {
 	unsigned := c.as("")
 	realm := "http://" + r.Addr + "/token"
 
-	for _, route := range routes {
+	for i, route := range routes {
+		// Each route is asked from an address of its own, so that no limit on failed
+		// logins is reached.
+		from := header{"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i)}
 		refused := func(who string, a answer, status int, code errcode.Code) {
 			t.Helper()
 			a.wantRefusal(t, route.String()+" by "+who, status, code)
 		}
 		challenged := func(who string, c client, image, reason string, headers ...header) {
 			t.Helper()
-			a := c.ask(route, image, strings.Replace(upload, name, image, 1), headers...)
+			a := c.ask(route, image, strings.Replace(upload, name, image, 1), append(headers, from)...)
 			refused(who, a, http.StatusUnauthorized, errcode.Unauthorized)
 			if got, want := a.Header.Get("Www-Authenticate"), challenge(realm, route.scope(image), reason); got != want {
 				t.Errorf("%s by %s is challenged with %s, want %s", route, who, got, want)

@@ -67,6 +67,11 @@ func (m *room) take(ctx context.Context, size int64) (release func(), err error)
 
 // wait takes n of s, if it can before patience ends.
 func (m *room) wait(ctx context.Context, s *semaphore.Weighted, n int64) (release func(), err error) {
+	release = func() { s.Release(n) }
+	// Where nobody has to wait, no deadline may pass first.
+	if s.TryAcquire(n) {
+		return release, nil
+	}
 	patient, cancel := context.WithTimeout(ctx, m.patience)
 	defer cancel()
 	if err := s.Acquire(patient, n); err != nil {
@@ -75,7 +80,7 @@ func (m *room) wait(ctx context.Context, s *semaphore.Weighted, n int64) (releas
 		}
 		return nil, tooMany(m.patience, "too many large manifests and listings are under way")
 	}
-	return func() { s.Release(n) }, nil
+	return release, nil
 }
 
 // readManifest reads a manifest's body, which keeps its room until release.

@@ -207,7 +207,7 @@ func TestAnOlderSchemaIsMigratedWithItsContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	const name = "octocat/octo-app/app"
-	alter(t, path, "DROP TABLE awaited; UPDATE meta SET schema_version = 1, min_compatible = 1; INSERT INTO names (name) VALUES ('"+name+"')")
+	alter(t, path, "DROP TABLE awaited; ALTER TABLE meta DROP COLUMN blobs; UPDATE meta SET schema_version = 1, min_compatible = 1; INSERT INTO names (name) VALUES ('"+name+"')")
 	s, err := Open(t.Context(), Options{Path: path, InstanceUID: "uid-1"})
 	if err != nil {
 		t.Fatal(err)
