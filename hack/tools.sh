@@ -25,6 +25,11 @@ usage() {
 		  golangci-lint   the linters
 		  versitygw       an S3 server on a directory, for tests
 		  distribution    the registry of the CNCF, which make bench measures beside ours
+		  crane, regctl, oras, helm3, helm4, cosign
+		                  clients of registries, for make clients
+		  buildkit        buildkitd and buildctl
+		  containerd      a newer containerd and ctr than Debian's
+		  dockerd         a newer Docker daemon than Debian's
 	TEXT
 	exit 2
 }
@@ -74,6 +79,42 @@ describe() {
 	distribution)
 		module=distribution usual=100
 		packages=(github.com/distribution/distribution/v3/cmd/registry)
+		;;
+	crane)
+		module=crane usual=20
+		packages=(github.com/google/go-containerregistry/cmd/crane)
+		;;
+	regctl)
+		module=regctl usual=20
+		packages=(github.com/regclient/regclient/cmd/regctl)
+		;;
+	oras)
+		module=oras usual=20
+		packages=(oras.land/oras/cmd/oras)
+		;;
+	helm3)
+		module=helm3 usual=120
+		packages=(helm.sh/helm/v3/cmd/helm)
+		;;
+	helm4)
+		module=helm4 usual=120
+		packages=(helm.sh/helm/v4/cmd/helm)
+		;;
+	cosign)
+		module=cosign usual=300
+		packages=(github.com/sigstore/cosign/v3/cmd/cosign)
+		;;
+	buildkit)
+		module=buildkit usual=180
+		packages=(github.com/moby/buildkit/cmd/{buildkitd,buildctl})
+		;;
+	containerd)
+		module=containerd usual=120
+		packages=(github.com/containerd/containerd/v2/cmd/{containerd,ctr,containerd-shim-runc-v2})
+		;;
+	dockerd)
+		module=dockerd usual=400
+		packages=(github.com/moby/moby/v2/cmd/dockerd)
 		;;
 	*)
 		say "unknown group '$1'"
