@@ -15,6 +15,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 FUZZ ?= .
 RUN_LISTEN ?= 127.0.0.1:5000
 RUN_DATA_DIR ?= run/data
+# Or: -bucket for blobs in S3 storage, -only EXPRESSION for some cells.
+CLIENTS_FLAGS ?= -write ../../../docs/clients.md
 
 # Packages whose tests need a Kubernetes API server; the others come first.
 API_SERVER_TESTS = ./api/... ./controllers/... ./registry/policy/watch/...
@@ -61,6 +63,12 @@ test-api: ## Run the tests against a real Kubernetes API server, with the race d
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
 	@hack/apt.sh node docker clients
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
+
+.PHONY: clients
+clients: ## Try real clients, verb by verb, and write the table in docs/clients.md.
+	@hack/apt.sh node docker clients
+	@hack/tools.sh crane regctl oras helm3 helm4 cosign buildkit containerd dockerd control-plane >/dev/null
+	$(GO) test -tags clients -count=1 -timeout 90m -v -run TestTheTable ./test/clients/table $(CLIENTS_FLAGS)
 
 .PHONY: mutate
 mutate: ## Break the code that decides about access in every place; each must fail a test.
