@@ -231,6 +231,42 @@ func TestOneOfTwoReplicasCompletesAnObject(t *testing.T) {
 	})
 }
 
+// Storage that is only like AWS's often does not know the SDK's checksums.
+func TestNoRequestHasChecksumsThatStorageNeedNotKnow(t *testing.T) {
+	server := s3test.Start(t)
+	p := startProxy(t, server)
+	var mu sync.Mutex
+	var found []string
+	p.set(func(_ http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for name := range r.Header {
+			if strings.HasPrefix(name, "X-Amz-Checksum") || name == "X-Amz-Sdk-Checksum-Algorithm" || name == "X-Amz-Trailer" {
+				found = append(found, operation(r)+" "+name)
+			}
+		}
+		return false
+	})
+	s := open(t, p.through(options(server)))
+	content := blobtest.Content(1, 2*part+5)
+	partial := create(t, s)
+	for _, until := range []int{5, part, len(content)} {
+		partial = appendTo(t, s, partial, content[partial.Size:until])
+	}
+	commit(t, s, partial)
+	wantContent(t, s, partial.Key, content)
+	if err := s.Delete(t.Context(), partial.Key); err != nil {
+		t.Fatal(err)
+	}
+	if mu.Lock(); len(found) > 0 {
+		t.Errorf("requests with checksums: %q", found)
+	}
+	mu.Unlock()
+	if taken := p.taken(); len(taken) < 5 {
+		t.Errorf("only %q were looked at", taken)
+	}
+}
+
 func TestALostAnswerToCompleteIsResolved(t *testing.T) {
 	server := s3test.Start(t)
 	p := startProxy(t, server)
