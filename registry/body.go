@@ -9,8 +9,12 @@ import (
 	"time"
 )
 
-// abandonPatience is how long the rest of a body may take that nobody wants.
-const abandonPatience = 5 * time.Second
+// The rest of a body that nobody wants may take abandonPatience, and of one that was
+// refused at most abandonedBytes are taken.
+const (
+	abandonPatience = 5 * time.Second
+	abandonedBytes  = 64 << 20
+)
 
 // body counts what is received of a request, and gives up a client that stays
 // silent for longer than patience. However slow it is, a client that goes on
@@ -56,9 +60,16 @@ func (b *body) Read(p []byte) (int, error) {
 
 // abandon follows the handler. What it left of the body, the server reads, to use
 // the connection again; who was refused is not waited for as long as who was not.
-func (b *body) abandon() {
-	if b.connection != nil {
-		_ = b.connection.SetReadDeadline(b.now().Add(abandonPatience))
+// A client that is refused while it sends finds the answer only if the connection
+// lives on: closed, it is reset, and the answer with it. So the answer goes out
+// first, and then the rest of the body is taken until the client has seen it.
+func (b *body) abandon(refused bool) {
+	if b.connection == nil {
+		return
+	}
+	_ = b.connection.SetReadDeadline(b.now().Add(abandonPatience))
+	if refused && b.connection.EnableFullDuplex() == nil && b.connection.Flush() == nil {
+		_, _ = io.CopyN(io.Discard, b.ReadCloser, abandonedBytes)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestTheRestOfARefusedBodyIsNotWaitedForLong(t *testing.T) {
 	w := &deadlines{ResponseWriter: httptest.NewRecorder(), now: time.Now()}
 	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("refused"))
 	b := watchBody(w, r, time.Hour, func() time.Time { return w.now })
-	b.abandon()
+	b.abandon(false)
 	if last := w.left[len(w.left)-1]; last != abandonPatience {
 		t.Errorf("the rest may take %v, want %v", last, abandonPatience)
 	}
@@ -82,7 +82,7 @@ func TestTheRestOfARefusedBodyIsNotWaitedForLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := len(w.left)
-	if b.abandon(); len(w.left) != ended {
+	if b.abandon(true); len(w.left) != ended {
 		t.Errorf("behind the body there is a deadline again, %v away", w.left[ended:])
 	}
 }

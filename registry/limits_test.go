@@ -339,3 +339,42 @@ func TestABodyWhereNoneBelongsIsNotWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+// Most clients look for an answer only when they have sent what they have.
+func TestAClientThatIsRefusedWhileItSendsFindsTheAnswer(t *testing.T) {
+	const length = 16 << 20
+	p := samplePolicy()
+	p.Limits.MaxLayerSize = 1 << 20
+	r := registrytest.Start(t, p, registrytest.Options{})
+	c := client{t: t, addr: r.Addr, value: writerValue}
+	for framing, header := range map[string]string{
+		"announced": fmt.Sprintf("Content-Length: %d", length),
+		"chunked":   "Transfer-Encoding: chunked",
+	} {
+		t.Run(framing, func(t *testing.T) {
+			location := c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
+			connection, err := net.Dial("tcp", r.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = connection.Close() }()
+			content := bytes.Repeat([]byte("x"), length)
+			if framing == "chunked" {
+				content = []byte(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", length, content))
+			}
+			request := fmt.Sprintf("PATCH %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\n%s\r\n\r\n",
+				location, r.Addr, basic("monalisa", writerValue), header)
+			if _, err := connection.Write(append([]byte(request), content...)); err != nil {
+				t.Fatalf("the connection does not live until all is sent: %v", err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(connection), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			if resp.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("status %d", resp.StatusCode)
+			}
+		})
+	}
+}

@@ -57,6 +57,8 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if o.tracer != nil {
 		ctx = x.beginSpan(ctx)
 	}
+	// The last to run: it takes time that is no part of the request.
+	defer func() { x.body.abandon(x.out.status >= http.StatusBadRequest) }()
 	o.metrics.inFlight.Inc()
 	defer o.metrics.inFlight.Dec()
 	defer func() {
@@ -74,7 +76,6 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	o.next.ServeHTTP(x.out, r.WithContext(ctx))
-	x.body.abandon()
 }
 
 // panicked answers for a handler that could not.
