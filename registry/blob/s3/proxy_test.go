@@ -4,6 +4,7 @@
 package s3_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -98,6 +99,8 @@ func (p *proxy) answerError(name string, status int, code string) {
 		if operation(r) != name {
 			return false
 		}
+		// A connection that is closed with unread data is reset, and the answer lost.
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte("<Error><Code>" + code + "</Code><Message>said by the storage</Message></Error>")) // the client sees to that
