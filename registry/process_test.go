@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -34,6 +35,9 @@ import (
 // processVariable makes the test binary a registry: a process of its own, which
 // can be killed, run as somebody else, or see another file system.
 const processVariable = "PACKAGES_REGISTRY_TEST_PROCESS"
+
+// processLogFile is the descriptor of the file that the process logs to.
+const processLogFile = 3
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(processVariable); text != "" {
@@ -100,7 +104,8 @@ func runProcess(text string) error {
 		bucket = bucketOf(&s3test.Server{Endpoint: o.S3, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey})
 		bucket.Prefix = cmp.Or(o.S3Prefix, bucket.Prefix)
 	}
-	log, err := audit.Open(o.AuditLog, nil, logr.Discard())
+	log := logr.FromSlogHandler(slog.NewTextHandler(os.NewFile(processLogFile, "log"), nil))
+	auditLog, err := audit.Open(o.AuditLog, nil, log)
 	if err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func runProcess(text string) error {
 		Listen: cmp.Or(o.Listen, freePort), AdminListen: cmp.Or(o.AdminListen, freePort),
 		DataDir: o.DataDir, InstanceUID: p.Instance.UID, Adopt: o.Adopt, DatabaseURL: o.DatabaseURL, S3: bucket,
 		Keys: keys, Policy: live, Source: &registrytest.Source{},
-		Loopback: true, Version: "test", Log: logr.Discard(), Audit: log,
+		Loopback: true, Version: "test", Log: log, Audit: auditLog,
 		Ready: func(listen, admin net.Addr) { fmt.Println(listen, admin) },
 	})
 }
@@ -133,6 +138,26 @@ func startProcess(t *testing.T, o processOptions) *process {
 	return p
 }
 
+// openProcessLog opens a file for the log of a registry, which a test that failed
+// shows in the end.
+func openProcessLog(t *testing.T) *os.File {
+	t.Helper()
+	log, err := os.CreateTemp(t.TempDir(), "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		defer func() { _ = log.Close() }()
+		if !t.Failed() {
+			return
+		}
+		if text, err := os.ReadFile(log.Name()); err == nil && len(text) > 0 {
+			t.Logf("a registry's log:\n%s", text)
+		}
+	})
+	return log
+}
+
 // tryProcess starts a registry. A process that ends before it serves is an error
 // that says what it said.
 func tryProcess(t *testing.T, o processOptions, as *syscall.Credential) (*process, error) {
@@ -145,6 +170,7 @@ func tryProcess(t *testing.T, o processOptions, as *syscall.Credential) (*proces
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), processVariable+"="+string(text))
 	cmd.Dir = "/"
+	cmd.ExtraFiles = []*os.File{openProcessLog(t)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: as}
 	if o.Tmpfs != "" {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS
