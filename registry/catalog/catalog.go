@@ -163,6 +163,10 @@ type Uploads interface {
 	// nothing is changed, if the digest's object is not (any more) the lost one.
 	// ErrUploadUnknown says that the delay is over.
 	ReplaceObject(ctx context.Context, digest ref.Digest, lost, key string) (done bool, err error)
+	// AbandonObject queues for deletion an object that was written for an upload which
+	// ended meanwhile, unless a blob or another upload has it: who ended the upload may
+	// have had the object deleted before that was written.
+	AbandonObject(ctx context.Context, key string) error
 	// SweepLater has the objects of the store's epoch looked through once it has
 	// ended, even if it ends in order: one that the catalog does not know may have
 	// been left behind.
@@ -212,6 +216,12 @@ type Backlog struct {
 	Reviews, Deletions int64
 }
 
+// Deletion is an object that waits for its deletion until it is due.
+type Deletion struct {
+	Key string
+	Due time.Time
+}
+
 // Upkeep is what removes what nobody refers to. Content that lost its last
 // reference is queued, reviewed after a grace period, and its bytes are deleted
 // after a further delay.
@@ -223,10 +233,11 @@ type Upkeep interface {
 	// manifest of its name uses is removed, and a blob without links is
 	// forgotten and its object queued for deletion.
 	Review(ctx context.Context, limit int) (int, error)
-	// DueDeletions lists at most limit keys whose deletion is due.
-	DueDeletions(ctx context.Context, limit int) ([]string, error)
-	// DeletionsDone forgets keys whose objects are gone.
-	DeletionsDone(ctx context.Context, keys []string) error
+	// DueDeletions lists at most limit objects whose deletion is due.
+	DueDeletions(ctx context.Context, limit int) ([]Deletion, error)
+	// DeletionsDone forgets objects that are gone, but for those that were queued
+	// again since DueDeletions listed them.
+	DeletionsDone(ctx context.Context, done []Deletion) error
 	// Unreferenced returns those keys that neither a blob, an upload nor a
 	// queued deletion has.
 	Unreferenced(ctx context.Context, keys []string) ([]string, error)

@@ -25,6 +25,7 @@ const (
 	opFinishUpload
 	opPutBlob
 	opReplaceObject
+	opAbandonObject
 	opCancelUpload
 	opPutManifest
 	opResolveTag
@@ -58,6 +59,7 @@ var catalogOperations = []string{
 	opFinishUpload:       "FinishUpload",
 	opPutBlob:            "PutBlob",
 	opReplaceObject:      "ReplaceObject",
+	opAbandonObject:      "AbandonObject",
 	opCancelUpload:       "CancelUpload",
 	opPutManifest:        "PutManifest",
 	opResolveTag:         "ResolveTag",
@@ -178,6 +180,13 @@ func (s *measuredCatalog) ReplaceObject(ctx context.Context, digest ref.Digest, 
 	return done, err
 }
 
+func (s *measuredCatalog) AbandonObject(ctx context.Context, key string) (err error) {
+	ctx, c := s.operations.begin(ctx, opAbandonObject)
+	err = s.Store.AbandonObject(ctx, key)
+	c.end(err)
+	return err
+}
+
 func (s *measuredCatalog) CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (discard string, err error) {
 	ctx, c := s.operations.begin(ctx, opCancelUpload)
 	discard, err = s.Store.CancelUpload(ctx, id, name, actor)
@@ -258,16 +267,16 @@ func (s *measuredCatalog) Review(ctx context.Context, limit int) (found int, err
 	return found, err
 }
 
-func (s *measuredCatalog) DueDeletions(ctx context.Context, limit int) (found []string, err error) {
+func (s *measuredCatalog) DueDeletions(ctx context.Context, limit int) (found []catalog.Deletion, err error) {
 	ctx, c := s.operations.begin(ctx, opDueDeletions)
 	found, err = s.Store.DueDeletions(ctx, limit)
 	c.end(err)
 	return found, err
 }
 
-func (s *measuredCatalog) DeletionsDone(ctx context.Context, keys []string) (err error) {
+func (s *measuredCatalog) DeletionsDone(ctx context.Context, done []catalog.Deletion) (err error) {
 	ctx, c := s.operations.begin(ctx, opDeletionsDone)
-	err = s.Store.DeletionsDone(ctx, keys)
+	err = s.Store.DeletionsDone(ctx, done)
 	c.end(err)
 	return err
 }

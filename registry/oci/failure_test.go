@@ -374,6 +374,83 @@ func TestAnUploadWithoutItsObjectIsUnknown(t *testing.T) {
 	}
 }
 
+// contested is a blob store where another registry ends an upload, and deletes its
+// object, just before a request writes to it.
+type contested struct {
+	blob.Store
+	ends func()
+	err  error
+}
+
+func (c *contested) Append(_ context.Context, p blob.Partial, r io.Reader) (blob.Partial, error) {
+	c.ends()
+	n, err := io.Copy(io.Discard, r)
+	p.Size += n
+	return p, cmp.Or(c.err, err)
+}
+
+func (c *contested) Commit(context.Context, blob.Partial) error {
+	c.ends()
+	return c.err
+}
+
+func TestAnUploadThatEndsWhileItIsWrittenToLeavesNothing(t *testing.T) {
+	content := make([]byte, 100_000)
+	digest := string(ref.SHA256.FromBytes(content))
+	for what, failure := range map[string]error{
+		"written after its deletion":      nil,
+		"the storage refuses what it had": errors.New("it was completed with other content"),
+	} {
+		for _, r := range []struct {
+			method, query string
+			first, last   []byte
+		}{
+			{"PATCH", "", content[:50_000], content[50_000:]},
+			{"PUT", "?digest=" + digest, content[:50_000], content[50_000:]},
+			{"PUT", "?digest=" + digest, content, nil},
+		} {
+			t.Run(fmt.Sprintf("%s/%s of %d bytes", what, r.method, len(r.last)), func(t *testing.T) {
+				h, c := newHandler(t, t.TempDir())
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, request("POST", "/v2/"+failureName+"/blobs/uploads/", nil))
+				location := w.Header().Get("Location")
+				h.ServeHTTP(httptest.NewRecorder(), request("PATCH", location, r.first))
+
+				var key string
+				ends := func() {
+					var err error
+					if key != "" {
+						return
+					}
+					if key, err = c.CancelUpload(t.Context(), filepath.Base(location), failureName, "octocat"); err != nil {
+						t.Fatal(err)
+					}
+					due, err := c.DueDeletions(t.Context(), 10)
+					if err != nil || len(due) != 1 {
+						t.Fatalf("due deletions are %v: %v", due, err)
+					}
+					if err := c.DeletionsDone(t.Context(), due); err != nil {
+						t.Fatal(err)
+					}
+				}
+				h = oci.New(oci.Options{
+					Policy: h.Policy, Access: h.Access, Catalog: c, Blobs: &contested{h.Blobs, ends, failure},
+					Room: h.Room, Log: testr.New(t), Loopback: true,
+				})
+				w = httptest.NewRecorder()
+				h.ServeHTTP(w, request(r.method, location+r.query, r.last))
+				if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "BLOB_UPLOAD_UNKNOWN") {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+				due, err := c.DueDeletions(t.Context(), 10)
+				if err != nil || len(due) != 1 || due[0].Key != key {
+					t.Errorf("due deletions are %v, want object %s: %v", due, key, err)
+				}
+			})
+		}
+	}
+}
+
 func TestWithoutRoomWhatStoresIsRefusedAndAllElseGoesOn(t *testing.T) {
 	h, _ := newHandler(t, t.TempDir())
 	send := func(method, path string, body []byte) *httptest.ResponseRecorder {

@@ -289,8 +289,10 @@ func rangeError(message string, offset int64) error {
 	return e
 }
 
-// uploadChunk serves PATCH. What arrived before a connection broke is kept.
-func (h *Handler) uploadChunk(x *exchange) error {
+// writeUpload has one request alone write to an upload. The end of the upload, which
+// another registry or upkeep can bring about meanwhile, is the answer then, whatever
+// the storage makes of it; what was written behind its back is queued for deletion.
+func (h *Handler) writeUpload(x *exchange, write func(context.Context, *exchange, catalog.Upload) error) error {
 	upload, release, err := h.claim(x)
 	if err != nil {
 		return err
@@ -300,6 +302,27 @@ func (h *Handler) uploadChunk(x *exchange) error {
 		return err
 	}
 	ctx := context.WithoutCancel(x.r.Context())
+	err = write(ctx, x, upload)
+	if err == nil || upload.Key == "" || errors.Is(err, catalog.ErrUnavailable) || errors.Is(err, catalog.ErrOutcomeUnknown) {
+		return err
+	}
+	if !errors.Is(err, catalog.ErrUploadUnknown) {
+		if _, gone := h.Catalog.Upload(ctx, upload.ID, upload.Name, upload.Actor); !errors.Is(gone, catalog.ErrUploadUnknown) {
+			return err
+		}
+		err = fmt.Errorf("%w since it was written to: %w", catalog.ErrUploadUnknown, err)
+	}
+	if abandonErr := h.Catalog.AbandonObject(ctx, upload.Key); abandonErr != nil {
+		h.Log.Error(abandonErr, "Could not queue an object for deletion whose upload has ended", "key", upload.Key)
+		h.Catalog.SweepLater()
+	}
+	return err
+}
+
+// uploadChunk serves PATCH. What arrived before a connection broke is kept.
+func (h *Handler) uploadChunk(x *exchange) error { return h.writeUpload(x, h.appendChunk) }
+
+func (h *Handler) appendChunk(ctx context.Context, x *exchange, upload catalog.Upload) error {
 	progress, receiveErr := h.receive(ctx, x, blob.Progress(upload.Progress))
 	if progress.Offset != upload.Offset || progress.Key != upload.Key {
 		err := h.authorizeAgain(x)
@@ -321,16 +344,9 @@ func (h *Handler) uploadChunk(x *exchange) error {
 }
 
 // finishUpload serves PUT: the last bytes, if any, and the digest of all.
-func (h *Handler) finishUpload(x *exchange) error {
-	upload, release, err := h.claim(x)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if err := checkRange(x, upload.Offset); err != nil {
-		return err
-	}
-	ctx := context.WithoutCancel(x.r.Context())
+func (h *Handler) finishUpload(x *exchange) error { return h.writeUpload(x, h.appendLast) }
+
+func (h *Handler) appendLast(ctx context.Context, x *exchange, upload catalog.Upload) error {
 	finished, created, err := h.complete(ctx, x, blob.Progress(upload.Progress))
 	if err != nil {
 		h.discard(ctx, created)

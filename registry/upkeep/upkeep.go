@@ -33,8 +33,8 @@ const batch = 100
 type Catalog interface {
 	DropExpiredUploads(ctx context.Context, before time.Time, limit int) (int, error)
 	Review(ctx context.Context, limit int) (int, error)
-	DueDeletions(ctx context.Context, limit int) ([]string, error)
-	DeletionsDone(ctx context.Context, keys []string) error
+	DueDeletions(ctx context.Context, limit int) ([]catalog.Deletion, error)
+	DeletionsDone(ctx context.Context, done []catalog.Deletion) error
 	Unreferenced(ctx context.Context, keys []string) ([]string, error)
 	UncleanEpochs(ctx context.Context) ([]uint64, error)
 	Swept(ctx context.Context, epoch uint64) error
@@ -193,11 +193,11 @@ func (w *Worker) review(ctx context.Context, done *Result) error {
 // next pass tries again.
 func (w *Worker) deleteDue(ctx context.Context, done *Result) error {
 	return w.batches(ctx, func() (bool, error) {
-		keys, err := w.options.Catalog.DueDeletions(ctx, batch)
-		if err != nil || len(keys) == 0 {
+		due, err := w.options.Catalog.DueDeletions(ctx, batch)
+		if err != nil || len(due) == 0 {
 			return false, err
 		}
-		deleted, deleteErr := w.delete(ctx, keys, done)
+		deleted, deleteErr := w.delete(ctx, due, done)
 		done.DeletedObjects += len(deleted)
 		if len(deleted) == 0 {
 			return false, deleteErr
@@ -207,7 +207,7 @@ func (w *Worker) deleteDue(ctx context.Context, done *Result) error {
 		}
 		// A failure that is met again by the next batch is told once, by the
 		// last one.
-		more := len(keys) == batch
+		more := len(due) == batch
 		if more {
 			deleteErr = nil
 		}
@@ -215,23 +215,23 @@ func (w *Worker) deleteDue(ctx context.Context, done *Result) error {
 	})
 }
 
-// delete deletes objects until ctx ends, counts their bytes, and returns the keys of
-// those that are gone and the first error.
-func (w *Worker) delete(ctx context.Context, keys []string, done *Result) ([]string, error) {
+// delete deletes objects until ctx ends, counts their bytes, and returns those that
+// are gone and the first error.
+func (w *Worker) delete(ctx context.Context, objects []catalog.Deletion, done *Result) ([]catalog.Deletion, error) {
 	var first error
-	deleted := make([]string, 0, len(keys))
-	for _, key := range keys {
+	deleted := make([]catalog.Deletion, 0, len(objects))
+	for _, object := range objects {
 		if ctx.Err() != nil {
 			break
 		}
-		size := w.size(ctx, key)
-		if err := w.options.Blobs.Delete(ctx, key); err != nil {
+		size := w.size(ctx, object.Key)
+		if err := w.options.Blobs.Delete(ctx, object.Key); err != nil {
 			if first == nil {
-				first = fmt.Errorf("object %s: %w", key, err)
+				first = fmt.Errorf("object %s: %w", object.Key, err)
 			}
 			continue
 		}
-		deleted = append(deleted, key)
+		deleted = append(deleted, object)
 		done.FreedBytes += size
 	}
 	return deleted, first
@@ -275,7 +275,11 @@ func (w *Worker) sweepEpoch(ctx context.Context, epoch uint64, done *Result) err
 		if err != nil {
 			return err
 		}
-		deleted, err := w.delete(ctx, unreferenced, done)
+		left := make([]catalog.Deletion, len(unreferenced))
+		for i, key := range unreferenced {
+			left[i].Key = key
+		}
+		deleted, err := w.delete(ctx, left, done)
 		done.SweptObjects += len(deleted)
 		if err != nil {
 			return err

@@ -397,7 +397,9 @@ func (f *failingCatalog) DropExpiredUploads(context.Context, time.Time, int) (in
 	return 1, nil
 }
 
-func (f *failingCatalog) DueDeletions(context.Context, int) ([]string, error) { return nil, nil }
+func (f *failingCatalog) DueDeletions(context.Context, int) ([]catalog.Deletion, error) {
+	return nil, nil
+}
 
 func (f *failingCatalog) UncleanEpochs(context.Context) ([]uint64, error) { return nil, nil }
 

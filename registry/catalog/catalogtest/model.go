@@ -116,6 +116,19 @@ func (m *model) replaceObject(digest ref.Digest, lost, key string) (bool, error)
 	return true, nil
 }
 
+func (m *model) abandonObject(key string) {
+	for _, b := range m.blobs {
+		if b.Key == key {
+			return
+		}
+	}
+	if due, queued := m.deletions[key]; queued {
+		m.deletions[key] = due.Add(time.Microsecond)
+		return
+	}
+	m.deletions[key] = m.clock.Now()
+}
+
 func (m *model) blob(name ref.Name, digest ref.Digest) (catalog.Blob, error) {
 	n := m.name(name)
 	review, found := n.links[digest]

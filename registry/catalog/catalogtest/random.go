@@ -89,7 +89,7 @@ func (w *walk) manifest(n int) catalog.Manifest {
 func (w *walk) step() string {
 	ctx := w.t.Context()
 	name, second := w.name(), w.name()
-	switch w.random.IntN(14) {
+	switch w.random.IntN(15) {
 	case 0, 1, 2:
 		b := w.blob()
 		got, err := w.PutBlob(ctx, name, b)
@@ -147,6 +147,13 @@ func (w *walk) step() string {
 		w.model.review()
 		w.sameDeletions()
 		return "Review"
+	case 13:
+		// Any that was ever written: none comes back.
+		key := fmt.Sprint("key-", 1+w.random.IntN(max(w.keys, 1)))
+		w.keys = max(w.keys, 1)
+		w.must(w.AbandonObject(ctx, key))
+		w.model.abandonObject(key)
+		return fmt.Sprint("AbandonObject ", key)
 	default:
 		// Purges are rare, for they leave little to compare.
 		if w.random.IntN(4) == 0 {
@@ -156,7 +163,7 @@ func (w *walk) step() string {
 			return fmt.Sprint("Purge ", id, " ", name.Repository())
 		}
 		keys := w.model.dueDeletions()
-		w.must(w.DeletionsDone(ctx, keys))
+		w.deletionsDone()
 		for _, key := range keys {
 			delete(w.model.deletions, key)
 		}
@@ -181,10 +188,7 @@ func (w *walk) sameError(got, want error) {
 
 func (w *walk) sameDeletions() {
 	w.t.Helper()
-	got, err := w.DueDeletions(w.t.Context(), 10000)
-	w.must(err)
-	slices.Sort(got)
-	w.same(got, w.model.dueDeletions())
+	w.wantDeletions(w.model.dueDeletions()...)
 }
 
 // compare looks at everything in a way that changes nothing.

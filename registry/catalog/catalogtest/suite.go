@@ -245,10 +245,30 @@ func (f *fixture) review() {
 
 func (f *fixture) wantDeletions(want ...string) {
 	f.t.Helper()
-	got, err := f.DueDeletions(f.t.Context(), 100)
+	f.same(keysOf(f.dueDeletions()), want)
+}
+
+func (f *fixture) dueDeletions() []catalog.Deletion {
+	f.t.Helper()
+	due, err := f.DueDeletions(f.t.Context(), 10_000)
 	f.must(err)
-	slices.Sort(got)
-	f.same(got, want)
+	return due
+}
+
+// keysOf are the keys of deletions, in order.
+func keysOf(deletions []catalog.Deletion) []string {
+	var keys []string
+	for _, d := range deletions {
+		keys = append(keys, d.Key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// deletionsDone has everything that is due deleted.
+func (f *fixture) deletionsDone() {
+	f.t.Helper()
+	f.must(f.DeletionsDone(f.t.Context(), f.dueDeletions()))
 }
 
 func (f *fixture) wantUnreferenced(keys []string, want ...string) {

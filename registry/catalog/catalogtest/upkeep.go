@@ -29,7 +29,7 @@ func testReview(t *testing.T, open Open) {
 		f.wantDeletions()
 		f.clock.Advance(delay)
 		f.wantDeletions("key-1")
-		f.must(f.DeletionsDone(t.Context(), []string{"key-1", "key-9"}))
+		f.must(f.DeletionsDone(t.Context(), append(f.dueDeletions(), catalog.Deletion{Key: "key-9", Due: f.clock.Now()})))
 		f.wantDeletions()
 		f.wantUnreferenced([]string{"key-1"}, "key-1")
 	})
@@ -60,7 +60,8 @@ func testReview(t *testing.T, open Open) {
 		f.clock.Advance(grace)
 		f.review()
 		want(catalog.Backlog{Deletions: 2})
-		f.must(f.DeletionsDone(t.Context(), []string{"key-1", "key-2"}))
+		f.clock.Advance(delay)
+		f.deletionsDone()
 		want(catalog.Backlog{})
 	})
 	t.Run("keeps what a manifest uses", func(t *testing.T) {
@@ -171,6 +172,31 @@ func testReview(t *testing.T, open Open) {
 		f.clock.Advance(delay)
 		f.wantDeletions("key-1")
 	})
+	t.Run("deletes once more what was written to an upload that had ended", func(t *testing.T) {
+		f := newFixture(t, open)
+		f.must(f.StartUpload(t.Context(), catalog.Upload{ID: "upload", Name: app, StartedAt: f.clock.Now(), Progress: catalog.Progress{Key: "key-1"}}))
+		_, err := f.CancelUpload(t.Context(), "upload", app, "")
+		f.must(err)
+		deleted := f.dueDeletions()
+		// A request that had begun before writes the object once it is deleted.
+		f.must(f.AbandonObject(t.Context(), "key-1"))
+		f.must(f.DeletionsDone(t.Context(), deleted))
+		f.clock.Advance(time.Millisecond)
+		f.wantDeletions("key-1")
+		f.deletionsDone()
+		// Another one does so later still.
+		f.must(f.AbandonObject(t.Context(), "key-1"))
+		f.wantDeletions("key-1")
+	})
+	t.Run("deletes nothing that is in use because a writer gave it up", func(t *testing.T) {
+		f := newFixture(t, open)
+		f.putBlob(app, large)
+		f.must(f.StartUpload(t.Context(), catalog.Upload{ID: "upload", Name: app, StartedAt: f.clock.Now(), Progress: catalog.Progress{Key: "key-2"}}))
+		f.must(f.AbandonObject(t.Context(), "key-1"))
+		f.must(f.AbandonObject(t.Context(), "key-2"))
+		f.clock.Advance(delay)
+		f.wantDeletions()
+	})
 	t.Run("queues no deletion for a blob without an object", func(t *testing.T) {
 		f := newFixture(t, open)
 		f.putBlob(app, inline("small"))
@@ -196,16 +222,16 @@ func testReview(t *testing.T, open Open) {
 			}
 		}
 		f.clock.Advance(delay)
-		keys, err := f.DueDeletions(t.Context(), 3)
+		due, err := f.DueDeletions(t.Context(), 3)
 		f.must(err)
-		if len(keys) != 3 {
-			t.Fatalf("%d deletions with limit 3", len(keys))
+		if len(due) != 3 {
+			t.Fatalf("%d deletions with limit 3", len(due))
 		}
-		f.must(f.DeletionsDone(t.Context(), keys))
-		keys, err = f.DueDeletions(t.Context(), 3)
+		f.must(f.DeletionsDone(t.Context(), due))
+		due, err = f.DueDeletions(t.Context(), 3)
 		f.must(err)
-		if len(keys) != 1 {
-			t.Fatalf("%d deletions left, want 1", len(keys))
+		if len(due) != 1 {
+			t.Fatalf("%d deletions left, want 1", len(due))
 		}
 	})
 }
@@ -265,7 +291,7 @@ func testPurge(t *testing.T, open Open) {
 	purged, err := f.Purged(t.Context(), []string{"uid-0", "uid-1"})
 	f.must(err)
 	f.same(purged, []string{"uid-1"})
-	f.must(f.DeletionsDone(t.Context(), []string{"key-1", "key-u1"}))
+	f.deletionsDone()
 	large.Key = "key-3"
 	f.putBlob(app, large)
 	f.must(f.Mount(t.Context(), app, shared.Digest, other))

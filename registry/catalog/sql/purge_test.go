@@ -238,7 +238,7 @@ func TestAPurgeThatWasInterruptedGoesOn(t *testing.T) {
 			}
 		}
 		keys, err := s.DueDeletions(t.Context(), 10)
-		if err != nil || len(keys) != 1 || keys[0] != "key-u1" {
+		if err != nil || len(keys) != 1 || keys[0].Key != "key-u1" {
 			t.Errorf("objects to be deleted now are %v (%v)", keys, err)
 		}
 	})

@@ -135,22 +135,22 @@ func (s *Store) forgetBlob(t tx, id int64) error {
 }
 
 // DueDeletions implements catalog.Upkeep.
-func (s *Store) DueDeletions(ctx context.Context, limit int) ([]string, error) {
-	var keys []string
+func (s *Store) DueDeletions(ctx context.Context, limit int) ([]catalog.Deletion, error) {
+	var due []catalog.Deletion
 	err := s.read(ctx, func(t tx) error {
-		return t.query("SELECT object_key FROM deletions WHERE due <= ? ORDER BY due LIMIT ?", func(r row) error {
-			keys = append(keys, r.text(0))
+		return t.query("SELECT object_key, due FROM deletions WHERE due <= ? ORDER BY due LIMIT ?", func(r row) error {
+			due = append(due, catalog.Deletion{Key: r.text(0), Due: r.time(1)})
 			return nil
 		}, s.options.Now(), notNegative(limit))
 	})
-	return keys, err
+	return due, err
 }
 
 // DeletionsDone implements catalog.Upkeep.
-func (s *Store) DeletionsDone(ctx context.Context, keys []string) error {
+func (s *Store) DeletionsDone(ctx context.Context, done []catalog.Deletion) error {
 	return s.write(ctx, false, func(t tx) error {
-		for _, key := range keys {
-			if _, err := t.exec("DELETE FROM deletions WHERE object_key = ?", key); err != nil {
+		for _, d := range done {
+			if _, err := t.exec("DELETE FROM deletions WHERE object_key = ? AND due = ?", d.Key, d.Due); err != nil {
 				return err
 			}
 		}

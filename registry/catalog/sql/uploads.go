@@ -115,6 +115,21 @@ func (s *Store) PutBlob(ctx context.Context, name ref.Name, b catalog.Blob) (str
 	return discard, nil
 }
 
+// AbandonObject implements catalog.Uploads. What is queued already is queued again, at
+// another time: whoever deletes it now does not have it forgotten.
+func (s *Store) AbandonObject(ctx context.Context, key string) error {
+	return s.write(ctx, true, func(t tx) error {
+		used, err := t.first(`SELECT 1 FROM blobs WHERE object_key = ? AND object_key <> ''
+			UNION ALL SELECT 1 FROM uploads WHERE object_key = ? AND object_key <> ''`, key, key)
+		if err != nil || used != nil {
+			return err
+		}
+		_, err = t.exec("INSERT INTO deletions (object_key, due) VALUES (?, ?) ON CONFLICT (object_key) DO UPDATE SET due = deletions.due + 1",
+			key, s.options.Now())
+		return err
+	})
+}
+
 // CancelUpload implements catalog.Uploads.
 func (s *Store) CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (string, error) {
 	var discard string
