@@ -19,7 +19,7 @@ RUN_DATA_DIR ?= run/data
 CLIENTS_FLAGS ?= -write ../../../docs/clients.md
 
 # Packages whose tests need a Kubernetes API server; the others come first.
-API_SERVER_TESTS = ./api/... ./controllers/... ./registry/policy/watch/...
+API_SERVER_TESTS = ./api/... ./controllers/... ./registry/policy/watch/... ./plugin
 # End-to-end tests need a whole cluster: make e2e.
 E2E_TESTS = ./test/e2e/...
 
@@ -100,8 +100,8 @@ microbench: ## Run the micro-benchmarks.
 ##@ Building
 
 .PHONY: build
-build: ## Build the static binary bin/packages-operator.
-	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/packages-operator
+build: ## Build the static binaries bin/packages-operator and bin/kubectl-packages.
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: image
 image: build ## Build the image packages-operator:dev with docker.

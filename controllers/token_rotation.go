@@ -31,7 +31,7 @@ func recordOf(token *v1alpha1.PackagesToken, secret *corev1.Secret) (desired.Tok
 	if secret == nil || secret.Type != desired.TokenSecretType(token) {
 		return desired.TokenValue{}, false
 	}
-	value := string(secret.Data[desired.TokenKeyPassword])
+	value := string(secret.Data[v1alpha1.TokenKeyPassword])
 	if value == "" || credential.Check(value) != nil {
 		return desired.TokenValue{}, false
 	}

@@ -31,6 +31,16 @@ const (
 	AnnotationNextHash         = GroupName + "/next-hash"
 )
 
+// Keys of the Secret that the operator makes for a token, beside .dockerconfigjson.
+const (
+	// TokenKeyUsername is whom the token acts as.
+	TokenKeyUsername = "username"
+	// TokenKeyPassword is the token's value.
+	TokenKeyPassword = "password"
+	// TokenKeyRegistry is the host to log in to.
+	TokenKeyRegistry = "registry"
+)
+
 // FinalizerData holds an object back until its data is deleted, as
 // deletionPolicy Delete asks.
 const FinalizerData = GroupName + "/data"

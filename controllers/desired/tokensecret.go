@@ -15,16 +15,6 @@ import (
 	"github.com/packages-operator/packages-operator/registry/credential"
 )
 
-// Keys of a token's Secret, beside .dockerconfigjson.
-const (
-	// TokenKeyUsername is whom the token acts as.
-	TokenKeyUsername = "username"
-	// TokenKeyPassword is the token's value.
-	TokenKeyPassword = "password"
-	// TokenKeyRegistry is the host to log in to.
-	TokenKeyRegistry = "registry"
-)
-
 // TokenValue is what a token's Secret records.
 type TokenValue struct {
 	// Value is the secret itself.
@@ -63,9 +53,9 @@ func TokenSecret(token *v1alpha1.PackagesToken, value TokenValue, registry strin
 		return nil
 	}
 	data := map[string][]byte{
-		TokenKeyUsername: []byte(token.Spec.User),
-		TokenKeyPassword: []byte(value.Value),
-		TokenKeyRegistry: []byte(registry),
+		v1alpha1.TokenKeyUsername: []byte(token.Spec.User),
+		v1alpha1.TokenKeyPassword: []byte(value.Value),
+		v1alpha1.TokenKeyRegistry: []byte(registry),
 	}
 	if token.Spec.Secret.Type == v1alpha1.TokenSecretDockerConfigJSON {
 		data[corev1.DockerConfigJsonKey] = dockerConfigJSON(token.Spec.User, value.Value, registry)
