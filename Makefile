@@ -112,9 +112,10 @@ generate: ## Generate deep copies and apply configurations.
 	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the CRDs and the operator's RBAC role.
+manifests: ## Generate the CRDs, the operator's RBAC role, and docs/reference.md.
 	"$$(hack/tools.sh controller-gen)/controller-gen" crd paths=./api/... output:crd:dir=config/crd/bases
 	"$$(hack/tools.sh controller-gen)/controller-gen" rbac:roleName=packages-operator-manager paths=./controllers/... output:rbac:dir=config/rbac
+	$(GO) run ./hack/reference >docs/reference.md
 
 ##@ Checks
 
@@ -126,4 +127,4 @@ lint: ## Run golangci-lint, built from its module.
 verify: generate manifests ## Fail when formatting, vet or generated files are not as committed.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "Run gofmt -w on these files."; exit 1; }
 	$(GO) vet ./...
-	@test -z "$$(git status --porcelain -- api config)" || { git status --porcelain -- api config; echo "Run 'make generate manifests' and commit the result."; exit 1; }
+	@test -z "$$(git status --porcelain -- api config docs/reference.md)" || { git status --porcelain -- api config docs/reference.md; echo "Run 'make generate manifests' and commit the result."; exit 1; }
