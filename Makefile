@@ -107,6 +107,13 @@ build: ## Build the static binaries bin/packages-operator and bin/kubectl-packag
 image: build ## Build the image packages-operator:dev with docker.
 	DOCKER_BUILDKIT=0 docker build -q -t packages-operator:dev .
 
+# Or: -push IMAGE to push the image and the chart; -help lists the flags.
+RELEASE_FLAGS ?=
+
+.PHONY: release
+release: ## Build programs, image, chart, manifests, bills of materials and checksums in dist/.
+	@$(GO) run ./hack/release $(RELEASE_FLAGS)
+
 .PHONY: generate
 generate: ## Generate deep copies and apply configurations.
 	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
