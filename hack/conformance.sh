@@ -2,11 +2,13 @@
 # Copyright The packages-operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# conformance.sh CHECKOUT: runs the conformance program of a checkout of
+# conformance.sh CHECKOUT [FLAG...]: runs the conformance program of a checkout of
 # github.com/opencontainers/distribution-spec against the registry alone, with token
-# auth and everything switched on, and fails unless every check passes.
+# auth and everything switched on, and fails unless every check passes. Flags are the
+# registry's, such as those that name a database and a bucket.
 set -euo pipefail
-checkout=$(cd "${1:?usage: hack/conformance.sh CHECKOUT}" && pwd)
+checkout=$(cd "${1:?usage: hack/conformance.sh CHECKOUT [FLAG...]}" && pwd)
+shift
 program=$checkout/conformance
 [[ -f $program/go.mod ]] || { echo "no $program/go.mod: name a checkout of github.com/opencontainers/distribution-spec" >&2; exit 2; }
 
@@ -24,7 +26,7 @@ user=octocat
 password=$(sed -n 's/^ *password: \(sample-only-octocat-.*\)/\1/p; s/^ *token: \(sample-only-octocat-.*\)/\1/p' "$work/objects/tokens.yaml")
 
 "$work/packages-operator" registry --standalone "$work/objects" --data-dir "$work/data" \
-  --listen 127.0.0.1:0 --admin-listen '' 2>"$work/log" &
+  --listen 127.0.0.1:0 --admin-listen '' --audit-log '' "$@" 2>"$work/log" &
 registry=$!
 address=
 for _ in $(seq 100); do
