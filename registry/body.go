@@ -25,20 +25,23 @@ type body struct {
 	connection *http.ResponseController
 	patience   time.Duration
 	now        func() time.Time
+	// unasked says that the client waits to be asked for the body, by a Read.
+	unasked bool
 	// extended is when the deadline was set last, and end, unless zero, when it can be
 	// extended no more.
 	extended, end time.Time
 }
 
-// watchBody replaces the request's body. Patience begins now: a body that no
-// handler reads, the server itself reads, to use the connection again.
+// watchBody returns the request's body, for a copy of the request: by its own, the
+// server tells whether the connection can be used again. Patience begins now: a body
+// that no handler reads, the server itself reads, for the same end.
 func watchBody(w http.ResponseWriter, r *http.Request, patience time.Duration, now func() time.Time) *body {
 	b := &body{ReadCloser: r.Body, patience: patience, now: now}
 	if r.ContentLength != 0 {
 		b.connection = http.NewResponseController(w)
+		b.unasked = r.Header.Get("Expect") != ""
 		b.extend()
 	}
-	r.Body = b
 	return b
 }
 
@@ -48,6 +51,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.connection != nil && b.now().Sub(b.extended) > b.patience/8 {
 		b.extend()
 	}
+	b.unasked = false
 	n, err := b.ReadCloser.Read(p)
 	b.received += int64(n)
 	if err == io.EOF && b.connection != nil {
@@ -62,13 +66,14 @@ func (b *body) Read(p []byte) (int, error) {
 // the connection again; who was refused is not waited for as long as who was not.
 // A client that is refused while it sends finds the answer only if the connection
 // lives on: closed, it is reset, and the answer with it. So the answer goes out
-// first, and then the rest of the body is taken until the client has seen it.
+// first, and then the rest of the body is taken until the client has seen it. Nothing
+// comes of a client that was not asked to send.
 func (b *body) abandon(refused bool) {
 	if b.connection == nil {
 		return
 	}
 	_ = b.connection.SetReadDeadline(b.now().Add(abandonPatience))
-	if refused && b.connection.EnableFullDuplex() == nil && b.connection.Flush() == nil {
+	if refused && !b.unasked && b.connection.EnableFullDuplex() == nil && b.connection.Flush() == nil {
 		_, _ = io.CopyN(io.Discard, b.ReadCloser, abandonedBytes)
 	}
 }

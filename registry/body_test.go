@@ -41,7 +41,7 @@ func TestASlowClientMayFinishItsBody(t *testing.T) {
 	for {
 		w.now = w.now.Add(7 * time.Second)
 		before := len(w.left)
-		if _, err := r.Body.Read(make([]byte, 10)); err == io.EOF {
+		if _, err := b.Read(make([]byte, 10)); err == io.EOF {
 			break
 		}
 		if got := w.left[before:]; len(got) != 1 || got[0] != patience {
@@ -61,7 +61,7 @@ func TestABodyThatMustEndIsNotWaitedForLonger(t *testing.T) {
 	b.EndBy(w.now.Add(10 * time.Second))
 	for _, want := range []time.Duration{6 * time.Second, 2 * time.Second, -2 * time.Second} {
 		w.now = w.now.Add(4 * time.Second)
-		if _, err := r.Body.Read(make([]byte, 1)); err != nil {
+		if _, err := b.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
 		if left := w.left[len(w.left)-1]; left != want {
@@ -78,7 +78,7 @@ func TestTheRestOfARefusedBodyIsNotWaitedForLong(t *testing.T) {
 	if last := w.left[len(w.left)-1]; last != abandonPatience {
 		t.Errorf("the rest may take %v, want %v", last, abandonPatience)
 	}
-	if _, err := io.ReadAll(r.Body); err != nil {
+	if _, err := io.ReadAll(b); err != nil {
 		t.Fatal(err)
 	}
 	ended := len(w.left)
@@ -92,9 +92,9 @@ func TestASilentClientIsGivenUp(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			failed := make(chan error, 1)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				watchBody(w, r, 50*time.Millisecond, time.Now)
+				b := watchBody(w, r, 50*time.Millisecond, time.Now)
 				if read {
-					_, err := io.ReadAll(r.Body)
+					_, err := io.ReadAll(b)
 					failed <- err
 				}
 				w.WriteHeader(http.StatusUnauthorized)

@@ -340,6 +340,88 @@ func TestABodyWhereNoneBelongsIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A client that asks first whether to send its body does not send it once it is refused.
+func TestAClientThatIsRefusedBeforeItSendsIsNotWaitedFor(t *testing.T) {
+	p := samplePolicy()
+	p.Limits.MaxLayerSize = 1 << 20
+	r := registrytest.Start(t, p, registrytest.Options{})
+	location := client{t: t, addr: r.Addr, value: writerValue}.do("POST", "/v2/"+name+"/blobs/uploads/", nil).
+		want(t, http.StatusAccepted).Header.Get("Location")
+	connection, err := net.Dial("tcp", r.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	if _, err := fmt.Fprintf(connection, "PATCH %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
+		location, r.Addr, basic("monalisa", writerValue), 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	all, err := io.ReadAll(connection)
+	if err != nil || !bytes.HasPrefix(all, []byte("HTTP/1.1 413 ")) {
+		t.Errorf("the answer is %.200q (%v)", all, err)
+	}
+	// It would be five seconds.
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the connection was held for %v", took)
+	}
+}
+
+// What is left of a body that was refused must never be taken for the next request: a
+// proxy may send those of others on the same connection.
+func TestTheRestOfARefusedBodyIsNoRequest(t *testing.T) {
+	p := samplePolicy()
+	p.Limits.MaxLayerSize = 1 << 20
+	r := registrytest.Start(t, p, registrytest.Options{})
+	hidden := []byte("GET /v2/ HTTP/1.1\r\nHost: " + r.Addr + "\r\n\r\n")
+	hidden = bytes.Repeat(hidden, 1<<20/len(hidden))
+	for what, test := range map[string]struct {
+		header    string
+		chunked   bool
+		answer1st bool
+	}{
+		"announced":                    {header: "Content-Length: 200000000"},
+		"chunked":                      {header: "Transfer-Encoding: chunked", chunked: true},
+		"sent though it was not asked": {header: "Content-Length: 200000000\r\nExpect: 100-continue", answer1st: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			location := client{t: t, addr: r.Addr, value: writerValue}.do("POST", "/v2/"+name+"/blobs/uploads/", nil).
+				want(t, http.StatusAccepted).Header.Get("Location")
+			connection, err := net.Dial("tcp", r.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = connection.Close() }()
+			if _, err := fmt.Fprintf(connection, "PATCH %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\n%s\r\n\r\n",
+				location, r.Addr, basic("monalisa", writerValue), test.header); err != nil {
+				t.Fatal(err)
+			}
+			answers := bufio.NewReader(connection)
+			var all []byte
+			if test.answer1st {
+				line, err := answers.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = []byte(line)
+			}
+			for range 100 {
+				chunk := hidden
+				if test.chunked {
+					chunk = fmt.Appendf(nil, "%x\r\n%s\r\n", len(hidden), hidden)
+				}
+				if _, err := connection.Write(chunk); err != nil {
+					break // the registry takes no more
+				}
+			}
+			rest, _ := io.ReadAll(answers) // a reset ends it as well
+			if all = append(all, rest...); bytes.Count(all, []byte("HTTP/1.1 ")) != 1 {
+				t.Errorf("there is not one answer: %.1000q", all)
+			}
+		})
+	}
+}
+
 // Most clients look for an answer only when they have sent what they have.
 func TestAClientThatIsRefusedWhileItSendsFindsTheAnswer(t *testing.T) {
 	const length = 16 << 20

@@ -75,7 +75,9 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			x.endSpan()
 		}
 	}()
-	o.next.ServeHTTP(x.out, r.WithContext(ctx))
+	observed := r.WithContext(ctx)
+	observed.Body = x.body
+	o.next.ServeHTTP(x.out, observed)
 }
 
 // panicked answers for a handler that could not.
