@@ -32,6 +32,8 @@ type instanceReconciler struct {
 	verdicts     *verdicts
 	pods         PodStatusReader
 	reporter     reporter
+	// namespaces are those that the manager serves; none is all.
+	namespaces []string
 	// image is the registry's, and version what it is called.
 	image   string
 	version string
@@ -63,6 +65,7 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	if err := r.cached.Get(ctx, request.NamespacedName, instance); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.verdicts.forget(request.NamespacedName)
+			forgetInstance(request.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, err
@@ -133,6 +136,7 @@ func (r *instanceReconciler) summarize(ctx context.Context, s *instanceScope) (c
 		}
 		r.reporter.transition(s.instance, before.Status.Conditions, status.Conditions)
 	}
+	measureInstance(s.instance)
 	result := ctrl.Result{RequeueAfter: s.pollAfter}
 	sooner := func(after time.Duration) {
 		if result.RequeueAfter == 0 || after < result.RequeueAfter {

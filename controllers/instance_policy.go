@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -42,7 +44,7 @@ func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error
 	}
 	holder, message := compile.HostConflict(candidate, contenders)
 	if holder == nil {
-		s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "no other instance has these hosts"}
+		s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, noConflict(r.namespaces)}
 		return nil
 	}
 	s.conclusion.accepted = &acceptance{false, v1alpha1.ReasonHostConflict, message}
@@ -53,6 +55,21 @@ func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error
 		return err
 	}
 	return stalled(v1alpha1.ReasonHostConflict, message)
+}
+
+// noConflict says how far an operator of some namespaces, or of all for none, can
+// tell that hosts are nobody else's.
+func noConflict(namespaces []string) string {
+	switch len(namespaces) {
+	case 0:
+		return "no other instance has these hosts"
+	case 1:
+		return fmt.Sprintf("no other instance in the namespace %s has these hosts; the operator sees no other namespace", namespaces[0])
+	}
+	sorted := slices.Sorted(slices.Values(namespaces))
+	last := len(sorted) - 1
+	return fmt.Sprintf("no other instance in the namespaces %s and %s has these hosts; the operator sees no other namespace",
+		strings.Join(sorted[:last], ", "), sorted[last])
 }
 
 // publishUnaccepted tells what belongs to the instance that it has no effect.

@@ -205,6 +205,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 			r := &instanceReconciler{
 				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, reporter: events,
 				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
+				namespaces:   namespaces,
 				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)

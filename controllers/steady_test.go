@@ -4,6 +4,7 @@
 package controllers_test
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,11 @@ var _ = Describe("A manager of some namespaces", Serial, func() {
 		}
 		settled(first)
 		Expect(audit.writes(since, other)).To(BeEmpty())
+		// What it cannot see is told.
+		both := []string{first, second}
+		slices.Sort(both)
+		Expect(messageOf(conditionsOf(ctx, newInstance(first)), v1alpha1.ConditionAccepted)).To(Equal(
+			"no other instance in the namespaces " + strings.Join(both, " and ") + " has these hosts; the operator sees no other namespace"))
 	})
 })
 

@@ -37,7 +37,7 @@ type managerOptions struct {
 	trusted        []string
 	leaderElect    bool
 	leaseNamespace string
-	metricsAddress string
+	metrics        metricsOptions
 	probeAddress   string
 }
 
@@ -68,7 +68,7 @@ func (o *managerOptions) addFlags(flags *pflag.FlagSet) {
 		"addresses and networks of the cluster's ingress controllers, such as 10.244.0.0/16, from which the registries take the X-Forwarded-For header for the truth; a change replaces their pods")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several managers act at a time, by a Lease")
 	flags.StringVar(&o.leaseNamespace, "leader-election-namespace", "", "the namespace of the Lease; the default is the pod's own")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "where Prometheus metrics are served; 0 for nowhere")
+	o.metrics.addFlags(flags)
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 }
 
@@ -82,11 +82,15 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 	if o.registryImage == "" {
 		return errors.New("no image for the registry's pods: set --registry-image or the environment variable REGISTRY_IMAGE to the image that this program is in")
 	}
+	metrics, err := o.metrics.server()
+	if err != nil {
+		return err
+	}
 	trusted, err := clientaddr.ParsePrefixes(o.trusted)
 	if err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	cluster, err := o.restConfig()
+	cluster, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 	if err := controllers.Preflight(finder); err != nil {
 		return err
 	}
-	mgr, err := o.manager(cluster, logger)
+	mgr, err := o.manager(cluster, metrics, logger)
 	if err != nil {
 		return err
 	}
@@ -121,24 +125,24 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 	return nil
 }
 
-// restConfig never takes a current context that nobody named: a manager started
+// restConfig never takes a current context that nobody named: a program started
 // by mistake must not act on whatever cluster happens to be configured.
-func (o *managerOptions) restConfig() (*rest.Config, error) {
-	if o.kubeconfig == "" {
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
 		cluster, err := rest.InClusterConfig()
 		if err != nil {
 			return nil, fmt.Errorf("this is no pod (%w): name a cluster with --kubeconfig FILE", err)
 		}
 		return cluster, nil
 	}
-	cluster, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	cluster, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
 	}
 	return cluster, nil
 }
 
-func (o *managerOptions) manager(cluster *rest.Config, logger logr.Logger) (ctrl.Manager, error) {
+func (o *managerOptions) manager(cluster *rest.Config, metrics metricsserver.Options, logger logr.Logger) (ctrl.Manager, error) {
 	scheme, err := controllers.NewScheme()
 	if err != nil {
 		return nil, err
@@ -146,7 +150,7 @@ func (o *managerOptions) manager(cluster *rest.Config, logger logr.Logger) (ctrl
 	options := ctrl.Options{
 		Scheme:                        scheme,
 		Logger:                        logger,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       metrics,
 		HealthProbeBindAddress:        o.probeAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "manager.packages-operator.io",

@@ -70,6 +70,14 @@ func TestManagerSaysWhatItLacks(t *testing.T) {
 			[]string{"--registry-image", "example.com/image", "--trusted-proxies", "10.1.2.3/8"},
 			"--trusted-proxies: \"10.1.2.3/8\" names an address within a network; write 10.0.0.0/8",
 		},
+		"metrics for nobody that there is": {
+			[]string{"--registry-image", "example.com/image", "--metrics-access", "anyone"},
+			"--metrics-access is \"anyone\"; write Authorized or Anyone",
+		},
+		"metrics without their certificate": {
+			[]string{"--registry-image", "example.com/image", "--metrics-cert-dir", "/nowhere"},
+			"reading the certificate of the metrics (--metrics-cert-dir): open /nowhere/tls.crt",
+		},
 		"a wrong log level": {
 			[]string{"--log-level", "loud"},
 			"write error, info or debug",
