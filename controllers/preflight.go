@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ import (
 // MinimumKubernetes is the first release that selects custom resources by fields
 // without a feature gate.
 const MinimumKubernetes = "1.32"
+
+// ErrOldKubernetes is what Preflight says of a release before MinimumKubernetes.
+var ErrOldKubernetes = errors.New("packages-operator needs " + MinimumKubernetes + " or later, so upgrade the cluster first")
 
 // Discovery is what Preflight asks of a cluster.
 type Discovery interface {
@@ -38,8 +42,7 @@ func Preflight(cluster Discovery) error {
 		return fmt.Errorf("reading the version of Kubernetes: %w", err)
 	}
 	if found.LessThan(version.MustParseGeneric(MinimumKubernetes)) {
-		return fmt.Errorf("this cluster runs Kubernetes %s: packages-operator needs %s or later, so upgrade the cluster first",
-			info.GitVersion, MinimumKubernetes)
+		return fmt.Errorf("this cluster runs Kubernetes %s: %w", info.GitVersion, ErrOldKubernetes)
 	}
 
 	served, err := cluster.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())

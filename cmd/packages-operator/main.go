@@ -47,7 +47,7 @@ deploys it, and it also runs alone from YAML files.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newManagerCommand(), newRegistryCommand())
+	cmd.AddCommand(newManagerCommand(), newRegistryCommand(), newCheckCommand())
 	return cmd
 }
 
