@@ -20,6 +20,8 @@ CLIENTS_FLAGS ?= -write ../../../docs/clients.md
 
 # Packages whose tests need a Kubernetes API server; the others come first.
 API_SERVER_TESTS = ./api/... ./controllers/... ./registry/policy/watch/... ./plugin
+# These need helm and kubectl, and none of our code that could race.
+CHART_TESTS = ./test/chart/...
 # End-to-end tests need a whole cluster: make e2e.
 E2E_TESTS = ./test/e2e/...
 
@@ -46,22 +48,28 @@ run: build ## Run the registry alone on 127.0.0.1:5000, with sample users and to
 ##@ Tests
 
 .PHONY: test
-test: test-unit test-api ## Run all tests but the end-to-end ones.
+test: test-unit test-api test-chart ## Run all tests but the end-to-end ones.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no Kubernetes, with the race detector.
 	@hack/apt.sh race clients postgresql
 	@hack/tools.sh versitygw >/dev/null
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(E2E_TESTS)))
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vxF -f <($(GO) list $(API_SERVER_TESTS) $(CHART_TESTS) $(E2E_TESTS)))
 
 .PHONY: test-api
 test-api: ## Run the tests against a real Kubernetes API server, with the race detector.
 	@hack/apt.sh race
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(API_SERVER_TESTS)
 
+.PHONY: test-chart
+test-chart: ## Test the Helm chart with helm, v3 and v4, and compare it with kustomize.
+	@hack/tools.sh control-plane helm3 helm4 >/dev/null
+	$(GO) test -timeout 10m $(CHART_TESTS)
+
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
 	@hack/apt.sh node docker clients
+	@hack/tools.sh helm3 helm4 promql >/dev/null
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
 .PHONY: clients
@@ -114,14 +122,23 @@ RELEASE_FLAGS ?=
 release: ## Build programs, image, chart, manifests, bills of materials and checksums in dist/.
 	@$(GO) run ./hack/release $(RELEASE_FLAGS)
 
+# The operator in one file, with the image IMAGE.
+IMAGE ?= packages-operator:dev
+.PHONY: dist/install.yaml
+dist/install.yaml: ## Build dist/install.yaml from config/default, with IMAGE=REGISTRY/IMAGE:TAG.
+	@mkdir -p dist
+	@"$$(hack/tools.sh control-plane)/kubectl" kustomize config/default | sed 's#packages-operator:dev#$(IMAGE)#' >$@
+
 .PHONY: generate
-generate: ## Generate deep copies and apply configurations.
+generate: manifests ## Generate deep copies, apply configurations, and the chart's README and schema.
+	$(GO) run ./hack/chart docs
 	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the CRDs, the operator's RBAC role, and docs/reference.md.
+manifests: ## Generate the CRDs, the operator's RBAC role, docs/reference.md, and what the chart has of config/.
 	"$$(hack/tools.sh controller-gen)/controller-gen" crd paths=./api/... output:crd:dir=config/crd/bases
 	"$$(hack/tools.sh controller-gen)/controller-gen" rbac:roleName=packages-operator-manager paths=./controllers/... output:rbac:dir=config/rbac
+	$(GO) run ./hack/chart manifests
 	$(GO) run ./hack/reference >docs/reference.md
 
 ##@ Checks
@@ -134,4 +151,4 @@ lint: ## Run golangci-lint, built from its module.
 verify: generate manifests ## Fail when formatting, vet or generated files are not as committed.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "Run gofmt -w on these files."; exit 1; }
 	$(GO) vet ./...
-	@test -z "$$(git status --porcelain -- api config docs/reference.md)" || { git status --porcelain -- api config docs/reference.md; echo "Run 'make generate manifests' and commit the result."; exit 1; }
+	@test -z "$$(git status --porcelain -- api config charts docs/reference.md)" || { git status --porcelain -- api config charts docs/reference.md; echo "Run 'make generate manifests' and commit the result."; exit 1; }

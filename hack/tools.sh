@@ -27,6 +27,7 @@ usage() {
 		  distribution    the registry of the CNCF, which make bench measures beside ours
 		  crane, regctl, oras, helm3, helm4, cosign
 		                  clients of registries, for make clients
+		  promql          reads PromQL, for the tests of alerts and dashboards
 		  buildkit        buildkitd and buildctl
 		  containerd      a newer containerd and ctr than Debian's
 		  dockerd         a newer Docker daemon than Debian's
@@ -100,6 +101,11 @@ describe() {
 		module=helm4 usual=120
 		packages=(helm.sh/helm/v4/cmd/helm)
 		;;
+	promql)
+		module=promql usual=40
+		packages=(.)
+		names=(promql)
+		;;
 	cosign)
 		module=cosign usual=300
 		packages=(github.com/sigstore/cosign/v3/cmd/cosign)
@@ -169,7 +175,7 @@ provide() {
 	local group=$1 key dir temp
 	describe "$group"
 	key=$({
-		cat "$here/tools/$module/go.mod" "$here/tools/$module/go.sum"
+		cat "$here/tools/$module"/*
 		go env GOVERSION GOARCH
 		echo "${packages[*]} ${names[*]} ${flags[*]}"
 	} | sha256sum | cut -c1-12)
