@@ -63,13 +63,13 @@ test-api: ## Run the tests against a real Kubernetes API server, with the race d
 
 .PHONY: test-chart
 test-chart: ## Test the Helm chart with helm, v3 and v4, and compare it with kustomize.
-	@hack/tools.sh control-plane helm3 helm4 >/dev/null
+	@hack/tools.sh control-plane helm3 helm4 promql >/dev/null
 	$(GO) test -timeout 10m $(CHART_TESTS)
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
 	@hack/apt.sh node docker clients
-	@hack/tools.sh helm3 helm4 promql >/dev/null
+	@hack/tools.sh helm3 helm4 >/dev/null
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
 .PHONY: clients

@@ -13,11 +13,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/packages-operator/packages-operator/test/rights"
 )
 
-// documentedRow is a row of a table of rules in docs/rbac.md: RESOURCE.GROUP, verbs
-// and a reason.
-var documentedRow = regexp.MustCompile("(?m)^\\| `([a-z/]+)\\.?([a-z0-9.-]*)` \\| ([a-z, ]+) \\| (.+) \\|$")
+// documentedRow is a row of a table of rules in docs/rbac.md: RESOURCE.GROUP or a
+// path, verbs and a reason.
+var documentedRow = regexp.MustCompile("(?m)^\\| `([a-z0-9./-]+)` \\| ([a-z, ]+) \\| .+ \\|$")
 
 // documentedRights are those in a section, as VERB RESOURCE.GROUP.
 func documentedRights(t *testing.T, section string) []string {
@@ -26,19 +28,19 @@ func documentedRights(t *testing.T, section string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
-	if !found {
+	_, rest, there := strings.Cut(string(text), "\n## "+section+"\n")
+	if !there {
 		t.Fatalf("docs/rbac.md has no section %s", section)
 	}
 	rest, _, _ = strings.Cut(rest, "\n## ")
-	var rights []string
+	var found []string
 	for _, row := range documentedRow.FindAllStringSubmatch(rest, -1) {
-		for _, verb := range strings.Split(row[3], ", ") {
-			rights = append(rights, verb+" "+row[1]+"."+row[2])
+		for _, verb := range strings.Split(row[2], ", ") {
+			found = append(found, verb+" "+row[1])
 		}
 	}
-	slices.Sort(rights)
-	return rights
+	slices.Sort(found)
+	return found
 }
 
 func rightsOf(t *testing.T, file, name string) []string {
@@ -47,7 +49,7 @@ func rightsOf(t *testing.T, file, name string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rights []string
+	var found []string
 	for _, object := range objects {
 		text, err := json.Marshal(object)
 		if err != nil {
@@ -60,21 +62,15 @@ func rightsOf(t *testing.T, file, name string) []string {
 		if role.Name != name {
 			continue
 		}
-		for _, rule := range role.Rules {
-			for _, group := range rule.APIGroups {
-				for _, resource := range rule.Resources {
-					for _, verb := range rule.Verbs {
-						rights = append(rights, verb+" "+resource+"."+group)
-					}
-				}
-			}
+		for _, right := range rights.Of(role.Rules) {
+			found = append(found, right.String())
 		}
 	}
-	if len(rights) == 0 {
+	if len(found) == 0 {
 		t.Fatalf("%s has no rules of %s", file, name)
 	}
-	slices.Sort(rights)
-	return slices.Compact(rights)
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 func TestEveryRuleIsDocumentedWithItsReason(t *testing.T) {
