@@ -145,7 +145,7 @@ func newVersion(env *Environment) *cobra.Command {
 // completions completes a word with what the cluster has, and with nothing if that
 // cannot be found out.
 func completions(list func(context.Context) []string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		var found []string
 		for _, name := range list(cmd.Context()) {
 			if strings.HasPrefix(name, prefix) {

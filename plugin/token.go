@@ -207,8 +207,8 @@ func (o *tokenOptions) print(w io.Writer, token *v1alpha1.PackagesToken) error {
 }
 
 // awaitReady waits until the registry knows a token.
-func awaitReady(ctx context.Context, cluster *cluster, token *v1alpha1.PackagesToken, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func awaitReady(parent context.Context, cluster *cluster, token *v1alpha1.PackagesToken, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	last := "the operator has not looked at it: see whether it runs and serves this namespace"
 	for {
@@ -227,6 +227,9 @@ func awaitReady(ctx context.Context, cluster *cluster, token *v1alpha1.PackagesT
 		}
 		select {
 		case <-ctx.Done():
+			if parent.Err() != nil {
+				return fmt.Errorf("the PackagesToken %s was made, and was not waited for: %w", token.Name, parent.Err())
+			}
 			return fmt.Errorf("the PackagesToken %s was made, and does not work after %s: %s", token.Name, timeout, last)
 		case <-time.After(lookInterval):
 		}

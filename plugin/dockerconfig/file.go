@@ -163,7 +163,7 @@ func (c *file) write(private bool) (written bool, err error) {
 	if err = errors.Join(err, temporary.Close()); err != nil {
 		return false, fmt.Errorf("writing docker's configuration: %w", err)
 	}
-	now, err := os.ReadFile(target) //nolint:gosec // the user's own file
+	now, err := os.ReadFile(target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || !bytes.Equal(now, c.text) {
 		return false, nil
 	}

@@ -299,22 +299,22 @@ func TestAFileThatHoldsATokenIsItsOwnersAlone(t *testing.T) {
 func TestALinkStaysALink(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		store := newStore(t, "{}")
-		real := filepath.Join(t.TempDir(), "dotfiles.json")
+		target := filepath.Join(t.TempDir(), "dotfiles.json")
 		if there {
-			if err := os.WriteFile(real, []byte(`{"a":1}`), 0o600); err != nil {
+			if err := os.WriteFile(target, []byte(`{"a":1}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := errors.Join(os.Remove(store.Path), os.Symlink(real, store.Path)); err != nil {
+		if err := errors.Join(os.Remove(store.Path), os.Symlink(target, store.Path)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := store.Login(t.Context(), monalisa); err != nil {
 			t.Fatal(err)
 		}
-		if target, err := os.Readlink(store.Path); err != nil || target != real {
-			t.Errorf("the link leads to %q, %v", target, err)
+		if leads, err := os.Readlink(store.Path); err != nil || leads != target {
+			t.Errorf("the link leads to %q, %v", leads, err)
 		}
-		if entries(t, real)["auths"] == nil {
+		if entries(t, target)["auths"] == nil {
 			t.Error("the file behind the link has no login")
 		}
 	}

@@ -46,7 +46,7 @@ func (i Instance) write(out *bytes.Buffer) {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	row := func(name string, parts ...string) {
 		parts = compact(parts)
-		fmt.Fprintf(table, "  %s\t%s\n", name, strings.Join(parts, ", "))
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", name, strings.Join(parts, ", "))
 	}
 	if i.Docker != nil {
 		row("Docker", i.Docker.Host, i.Docker.URL, string(i.Support))
@@ -136,7 +136,7 @@ func section(out *bytes.Buffer, rows [][]string) {
 	out.WriteByte('\n')
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintf(table, "  %s\n", strings.Join(row, "\t"))
+		_, _ = fmt.Fprintf(table, "  %s\n", strings.Join(row, "\t"))
 	}
 	_ = table.Flush()
 }
