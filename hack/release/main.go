@@ -130,7 +130,7 @@ func describeSource(ctx context.Context, version string) (source, error) {
 }
 
 // makeEmpty makes a folder that has nothing in it. It deletes nothing but what an earlier
-// release wrote.
+// release wrote, or make dist/install.yaml.
 func makeEmpty(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
@@ -141,6 +141,9 @@ func makeEmpty(folder string) error {
 	}
 	if len(entries) == 0 {
 		return nil
+	}
+	if len(entries) == 1 && entries[0].Name() == installFile {
+		return os.Remove(filepath.Join(folder, installFile))
 	}
 	if _, err := os.Stat(filepath.Join(folder, checksums)); err != nil {
 		return fmt.Errorf("%s has files and no %s: choose another folder, or empty it", folder, checksums)

@@ -21,6 +21,9 @@ import (
 // checksums lists every other file of a release, as sha256sum -c reads it.
 const checksums = "SHA256SUMS"
 
+// installFile is what kubectl applies.
+const installFile = "install.yaml"
+
 // sampleImage is the image in config/default.
 const sampleImage = "packages-operator:dev"
 
@@ -73,7 +76,7 @@ func assemble(r release) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.files = append(r.files, packed{"install.yaml", manifests})
+	r.files = append(r.files, packed{installFile, manifests})
 	r.chartPackage, err = packChart(r.chart, r.source, r.name, r.index.digest.String())
 	if err != nil {
 		return nil, err

@@ -331,6 +331,28 @@ func TestTheChartNamesTheRelease(t *testing.T) {
 	}
 }
 
+func TestTheProjectsOwnFilesMakeARelease(t *testing.T) {
+	chart, err := packChart(os.DirFS("../../"+chartFolder), testSource, testName, "sha256:abc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chart == nil || chart.name != "packages-operator-1.2.3.tgz" {
+		t.Fatalf("the chart is %v", chart)
+	}
+	files, err := untar(chart.content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if file.name == "packages-operator/values.yaml" && !strings.Contains(string(file.content), "  repository: "+testName+"\n") {
+			t.Error("the chart's values do not name the image")
+		}
+		if strings.Contains(file.name, "testdata") || strings.HasSuffix(file.name, ".helmignore") {
+			t.Errorf("the chart has %s", file.name)
+		}
+	}
+}
+
 func TestAReleaseIsPulledFromOurOwnRegistryByItsDigest(t *testing.T) {
 	const value = "octocat-0123456789-0123456789-0123456789-0123456789"
 	p := registrytest.Policy()
