@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,10 @@ type Status struct {
 	// PolicyError is why a newer policy could not be taken; empty when none.
 	PolicyError string `json:"policyError,omitempty"`
 	// Purged lists the ids of the policy's purges that are done.
-	Purged  []string `json:"purged,omitempty"`
-	Version string   `json:"version"`
+	Purged []string `json:"purged,omitempty"`
+	// Troubles are what is wrong now; empty when nothing is.
+	Troubles []Trouble `json:"troubles,omitempty"`
+	Version  string    `json:"version"`
 }
 
 // StatusInstance names the instance whose data is served.
@@ -33,8 +36,13 @@ type StatusInstance struct {
 	UID       string `json:"uid"`
 }
 
-// readyTimeout bounds how long a probe waits for the database and the bucket.
-const readyTimeout = 5 * time.Second
+const (
+	// readyTimeout bounds how long a probe waits for the database and the bucket.
+	readyTimeout = 5 * time.Second
+	// statusTimeout does so for /status, which must say that they do not answer
+	// before the manager stops waiting.
+	statusTimeout = time.Second
+)
 
 // newAdmin serves the admin port: /healthz, /readyz, /status and /metrics, and
 // profiles if they are asked for. But for those it tells nothing secret, and it
@@ -61,11 +69,9 @@ func newAdmin(o Options, s *storage, m *metrics, draining *atomic.Bool) http.Han
 		}
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		status, err := currentStatus(r, o, s)
-		if err != nil {
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
-		}
+		ctx, cancel := context.WithTimeout(r.Context(), statusTimeout)
+		defer cancel()
+		status := currentStatus(ctx, o, s)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status)
 	})
@@ -87,26 +93,29 @@ func addProfiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-func currentStatus(r *http.Request, o Options, s *storage) (Status, error) {
-	status := Status{Instance: StatusInstance{UID: o.InstanceUID}, Version: o.Version}
+func currentStatus(ctx context.Context, o Options, s *storage) Status {
+	status := Status{Instance: StatusInstance{UID: o.InstanceUID}, Version: o.Version, Troubles: s.troubles(ctx)}
 	if err := o.Source.Status().Err; err != nil {
 		status.PolicyError = err.Error()
 	}
 	snapshot := o.Policy.Load()
 	if snapshot == nil {
-		return status, nil
+		return status
 	}
 	p := snapshot.Policy()
 	status.Instance.Namespace, status.Instance.Name = p.Instance.Namespace, p.Instance.Name
 	status.PolicyRevision = snapshot.Revision()
-	if len(p.Purges) == 0 {
-		return status, nil
+	if len(p.Purges) == 0 || slices.Contains(status.Troubles, TroubleDatabaseUnavailable) {
+		return status
 	}
 	ids := make([]string, len(p.Purges))
 	for i, purge := range p.Purges {
 		ids[i] = purge.ID
 	}
-	var err error
-	status.Purged, err = s.catalog.Purged(r.Context(), ids)
-	return status, err
+	purged, err := s.catalog.Purged(ctx, ids)
+	if err != nil {
+		status.Troubles = append(status.Troubles, TroubleDatabaseUnavailable)
+	}
+	status.Purged = purged
+	return status
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/blob/s3/s3test"
 	"github.com/packages-operator/packages-operator/registry/catalog/postgrestest"
 	"github.com/packages-operator/packages-operator/registry/errcode"
@@ -49,9 +50,11 @@ func TestADatabaseThatIsAwayIsAnsweredAndSurvived(t *testing.T) {
 	if got := string(a.body); got != "the database does not answer\n" {
 		t.Errorf("readyz says %q", got)
 	}
+	p.wantTroubles(t, registry.TroubleDatabaseUnavailable)
 
 	server.Run()
 	eventually(t, "the registry is ready again", func() bool { return ready() == http.StatusOK })
+	p.wantTroubles(t)
 	kept.check(c)
 	content, digest = c.pushImage(name, "after", strings.Repeat("layer", 30_000))
 	kept.manifests[digest] = content

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -230,5 +231,44 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("this did not happen: %s", what)
 		}
+	}
+}
+
+// A pod has 45 seconds before it is killed. Clients that never finish must not use
+// them up, or the next pod would find a database that nobody closed.
+func TestDrainingCutsOffWhatDoesNotFinish(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := startProcess(t, processOptions{DataDir: dir})
+	c := client{t: t, addr: p.addr, value: writerValue}
+	large := randomBytes(64 << 20)
+	digest := c.pushBlob(name, large)
+	location := c.do("POST", "/v2/"+name+"/blobs/uploads/", nil).want(t, http.StatusAccepted).Header.Get("Location")
+	upload := beginUpload(t, c, dir, "PATCH", location)
+	request, err := c.request("GET", "/v2/"+name+"/blobs/"+string(digest), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	download, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = download.Body.Close() }()
+
+	began := time.Now()
+	p.terminate(t) // which fails unless the process ends by itself, without an error
+	if took := time.Since(began); took < 20*time.Second || took > 32*time.Second {
+		t.Errorf("draining took %s, want 28 s", took)
+	}
+	if status := upload.finish(); status/100 == 2 {
+		t.Errorf("the upload that was cut off got %d", status)
+	}
+	again := startProcess(t, processOptions{DataDir: dir})
+	if log := again.stderr.String(); strings.Contains(log, "unclean") {
+		t.Errorf("the storage was not closed: %s", log)
+	}
+	c.addr = again.addr
+	if got := c.do("GET", "/v2/"+name+"/blobs/"+string(digest), nil).want(t, http.StatusOK); !bytes.Equal(got.body, large) {
+		t.Error("the blob came back changed")
 	}
 }

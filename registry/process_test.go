@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -222,6 +224,23 @@ func (p *process) terminate(t *testing.T) {
 	}
 	if err := p.cmd.Wait(); err != nil {
 		t.Fatalf("the registry ended with %v: %s", err, p.stderr)
+	}
+}
+
+// wantTroubles fails unless the process says that exactly this is wrong with it.
+func (p *process) wantTroubles(t *testing.T, want ...registry.Trouble) {
+	t.Helper()
+	wantTroubles(t, client{t: t, addr: p.admin}, want...)
+}
+
+func wantTroubles(t *testing.T, admin client, want ...registry.Trouble) {
+	t.Helper()
+	var got registry.Status
+	if err := json.Unmarshal(admin.do("GET", "/status", nil).want(t, http.StatusOK).body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Troubles, want) {
+		t.Errorf("the troubles are %q, want %q", got.Troubles, want)
 	}
 }
 

@@ -174,12 +174,14 @@ func TestABucketThatIsAwayIsAnsweredAndSurvived(t *testing.T) {
 	if a := ready.do("GET", "/readyz", nil).want(t, http.StatusServiceUnavailable); string(a.body) != "the bucket does not answer\n" {
 		t.Errorf("readyz says %q", a.body)
 	}
+	wantTroubles(t, ready, registry.TroubleStorageUnavailable)
 	// What is in the catalog is served.
 	c.do("GET", "/v2/"+name+"/blobs/"+string(small), nil).want(t, http.StatusOK)
 	c.do("GET", "/v2/"+name+"/manifests/"+string(manifest), nil).want(t, http.StatusOK)
 
 	g.shut.Store(false)
 	ready.do("GET", "/readyz", nil).want(t, http.StatusOK)
+	wantTroubles(t, ready)
 	if got := c.do("GET", largePath, nil).want(t, http.StatusOK); !bytes.Equal(got.body, large) {
 		t.Error("the blob came back changed")
 	}

@@ -265,6 +265,7 @@ func TestAFullDiskIsAnsweredAndSurvived(t *testing.T) {
 		t.Fatal("the database never was full")
 	}
 	c.putManifest(name, "full", content).want(t, http.StatusInsufficientStorage)
+	p.wantTroubles(t, registry.TroubleStorageFull)
 	// Reading goes on, and what was acknowledged is there.
 	kept.check(c)
 
@@ -274,6 +275,7 @@ func TestAFullDiskIsAnsweredAndSurvived(t *testing.T) {
 	blob := randomBytes(100 << 10)
 	kept.blobs = append(kept.blobs, c.pushBlob(name, blob))
 	c.putManifest(name, "after", content).want(t, http.StatusCreated)
+	p.wantTroubles(t)
 	kept.check(c)
 	p.terminate(t)
 }

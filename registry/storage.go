@@ -30,6 +30,8 @@ const blobsFile = "blobs"
 // storage is the open catalog and blob store.
 type storage struct {
 	catalog catalog.Store
+	// room tells whether the catalog had room for the last change.
+	room *roomWatch
 	// data is the data directory. It is locked, and is where blobs are unless they
 	// are in a bucket.
 	data  *filesystem.Store
@@ -97,7 +99,8 @@ func (s *storage) open(ctx context.Context, o Options, observe s3.Observer) erro
 	if err != nil {
 		return err
 	}
-	s.catalog, s.stats, s.lost = store, store.Stats, store.Lost()
+	s.room = &roomWatch{Store: store}
+	s.catalog, s.stats, s.lost = s.room, store.Stats, store.Lost()
 	if bucket == nil {
 		s.data.StartEpoch(store.Epoch())
 		s.blobs, s.reach = s.data, func(context.Context) error { return nil }
