@@ -54,7 +54,11 @@ func (c claim) outgoing(object client.Object) bool {
 }
 
 // conflictError is an object that is needed and belongs to somebody else.
-type conflictError struct{ kind, name string }
+type conflictError struct {
+	kind, name string
+	// controller is KIND NAME of the object's controller, empty for none.
+	controller string
+}
 
 func (e *conflictError) Error() string {
 	return fmt.Sprintf("%s %s belongs to somebody else", e.kind, e.name)
@@ -96,7 +100,11 @@ func find[T any, PT interface {
 	case c.outgoing(object):
 		return nil, &outgoingError{kind, key.Name}
 	case !c.holds(object):
-		return nil, &conflictError{kind, key.Name}
+		conflict := &conflictError{kind: kind, name: key.Name}
+		if controller := metav1.GetControllerOf(object); controller != nil {
+			conflict.controller = controller.Kind + " " + controller.Name
+		}
+		return nil, conflict
 	case object.GetDeletionTimestamp() != nil:
 		return nil, &outgoingError{kind, key.Name}
 	}

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -20,8 +21,6 @@ const (
 	stateProgressing state = iota + 1
 	// stateStalled: only a person's change can bring progress.
 	stateStalled
-	// stateIdle: not ready, because the spec says so.
-	stateIdle
 )
 
 // finding is why an object is not ready. As an error it ends a reconcile without
@@ -62,8 +61,9 @@ type conclusion struct {
 	// failure is an error of the Kubernetes API that is tried again. It does not
 	// take a Ready back: what was in force still is.
 	failure error
-	// ready says what a ready object offers.
-	ready string
+	// ready says what a ready object offers, and readyReason why it is ready; empty is
+	// ReasonSucceeded.
+	ready, readyReason string
 }
 
 // conditionsFor writes a conclusion down as conditions. It changes nothing where
@@ -96,7 +96,7 @@ func conditionsFor(old []metav1.Condition, generation int64, now time.Time, c co
 			set(v1alpha1.ConditionReady, metav1.ConditionFalse, reconciling.reason, reconciling.message)
 		}
 	case c.finding == nil:
-		set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, c.ready)
+		set(v1alpha1.ConditionReady, metav1.ConditionTrue, cmp.Or(c.readyReason, v1alpha1.ReasonSucceeded), c.ready)
 	default:
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, c.finding.reason, c.finding.message)
 		switch c.finding.state {

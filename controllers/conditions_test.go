@@ -35,9 +35,9 @@ func TestConditionsFor(t *testing.T) {
 			[]conclusion{{accepted: &acceptance{false, "HostConflict", "taken"}, finding: stalled("HostConflict", "taken")}},
 			[]string{"Accepted=False/HostConflict", "Ready=False/HostConflict", "Stalled=True/HostConflict"},
 		},
-		"idle": {
-			[]conclusion{{finding: &finding{state: stateIdle, reason: "Suspended", message: "off"}}},
-			[]string{"Ready=False/Suspended"},
+		"ready for another reason": {
+			[]conclusion{{readyReason: "Suspended", ready: "off"}},
+			[]string{"Ready=True/Suspended"},
 		},
 		"a failure before the first success": {
 			[]conclusion{{failure: errors.New("no answer")}},

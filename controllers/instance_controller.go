@@ -31,6 +31,7 @@ type instanceReconciler struct {
 	certificates *certificates
 	verdicts     *verdicts
 	pods         PodStatusReader
+	health       *podHealth
 	reporter     reporter
 	// namespaces are those that the manager serves; none is all.
 	namespaces []string
@@ -48,8 +49,15 @@ type instanceScope struct {
 	instance *v1alpha1.PackagesInstance
 	claim    claim
 	hosts    policy.Hosts
-	// dataUID is the identity of the data on the volume.
+	// volume is the claim as it was found, nil for none, and dataUID the identity of
+	// the data on it.
+	volume  *corev1.PersistentVolumeClaim
 	dataUID types.UID
+	// blocked is why something that the registry runs on cannot be as wanted. What
+	// runs is looked at nevertheless: it serves what it was told.
+	blocked *finding
+	// ungrown is why the claim does not ask for as much as the spec says.
+	ungrown *finding
 
 	purges      []string
 	revision    string
@@ -64,7 +72,7 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	instance := &v1alpha1.PackagesInstance{}
 	if err := r.cached.Get(ctx, request.NamespacedName, instance); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.verdicts.forget(request.NamespacedName)
+			r.forget(request.NamespacedName)
 			forgetInstance(request.NamespacedName)
 			return ctrl.Result{}, nil
 		}
@@ -105,6 +113,7 @@ func (r *instanceReconciler) reconcile(ctx context.Context, s *instanceScope) er
 		r.applyPolicy,
 		r.applyObjects,
 		r.observe,
+		r.requireVolume,
 		r.requireCertificate,
 	} {
 		if err := step(ctx, s); err != nil {
@@ -165,7 +174,12 @@ func (r *instanceReconciler) finalize(ctx context.Context, instance *v1alpha1.Pa
 			return err
 		}
 	}
-	r.verdicts.forget(client.ObjectKeyFromObject(instance))
+	r.forget(client.ObjectKeyFromObject(instance))
 	_, err := r.setFinalizer(ctx, instance, false)
 	return client.IgnoreNotFound(err)
+}
+
+func (r *instanceReconciler) forget(instance types.NamespacedName) {
+	r.verdicts.forget(instance)
+	r.health.found(instance)
 }

@@ -44,8 +44,8 @@ func (r *instanceReconciler) applyObjects(ctx context.Context, s *instanceScope)
 		}
 	}
 	for _, err := range errs {
-		if f := (*finding)(nil); errors.As(err, &f) {
-			return f
+		if errors.As(err, &s.blocked) {
+			return nil
 		}
 	}
 	return errors.Join(errs...)
@@ -109,14 +109,6 @@ func (r *instanceReconciler) applyRBAC(ctx context.Context, s *instanceScope) er
 		current = nil
 	}
 	return put(ctx, r.writer, current, want, rbacv1ac.ExtractRoleBinding)
-}
-
-func (r *instanceReconciler) applyStorage(ctx context.Context, s *instanceScope) error {
-	want := desired.PersistentVolumeClaim(s.instance, s.dataUID)
-	if want == nil {
-		return nil
-	}
-	return s.storageFinding(ensure[corev1.PersistentVolumeClaim](ctx, r.writer, s.claim, want, corev1ac.ExtractPersistentVolumeClaim))
 }
 
 func (r *instanceReconciler) applyService(ctx context.Context, s *instanceScope) error {
@@ -194,26 +186,6 @@ func (s *instanceScope) objectFinding(err error) error {
 	return err
 }
 
-// storageFinding does so for the volume claim.
-func (s *instanceScope) storageFinding(err error) error {
-	var conflict *conflictError
-	name := desired.DataName(s.instance.Name)
-	switch {
-	case errors.As(err, &conflict):
-		f := stalled(v1alpha1.ReasonStorageConflict, fmt.Sprintf(
-			"the PersistentVolumeClaim %s belongs to somebody else, so it is left alone: delete it, or, if its data is to be this instance's, label it %s=%s and annotate it %s=UID with the UID of the instance that the data was made for",
-			name, v1alpha1.LabelInstance, s.instance.Name, desired.AnnotationDataUID))
-		f.again = stalledRetry
-		return f
-	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
-		f := stalled(v1alpha1.ReasonStorageConflict, fmt.Sprintf(
-			"the PersistentVolumeClaim %s cannot become what spec.storage says: %s", name, statusMessage(err)))
-		f.again = stalledRetry
-		return f
-	}
-	return s.objectFinding(err)
-}
-
 // isForeign says whether err is about an object that is not ours to write.
 func isForeign(err error) bool {
 	var conflict *conflictError
@@ -221,11 +193,14 @@ func isForeign(err error) bool {
 	return errors.As(err, &conflict) || errors.As(err, &outgoing)
 }
 
-// statusMessage is the API server's sentence alone.
+// statusMessage is the API server's sentence alone, without what it shows on lines of
+// their own.
 func statusMessage(err error) string {
+	message := err.Error()
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
-		return status.Status().Message
+		message = status.Status().Message
 	}
-	return err.Error()
+	message, _, _ = strings.Cut(message, "\n")
+	return message
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,18 +23,18 @@ import (
 // object without our label, a quota, a storage class.
 const stalledRetry = 10 * time.Second
 
+// restartGrace is how long a registry that was ready may be without a pod that is,
+// and without a word why, before the instance is no longer called ready.
+const restartGrace = 2 * time.Minute
+
 // observe looks at what runs. The first Ready of a generation waits until the pods
-// serve its policy; from then on a pod may come and go.
+// serve its policy. From then on a pod may restart; what keeps one from running, or
+// the registry from working, takes Ready back.
 func (r *instanceReconciler) observe(ctx context.Context, s *instanceScope) error {
 	s.conclusion.ready = "docker login, push and pull at " + s.hosts.Docker
 	if s.instance.Spec.Docker.Support == v1alpha1.SupportDisabled {
 		s.conclusion.ready = "the Docker registry is disabled, as spec.docker.support says; its packages are kept"
 	}
-	if s.instance.Spec.Suspend {
-		return &finding{state: stateIdle, reason: v1alpha1.ReasonSuspended,
-			message: "suspended, so no registry runs: set spec.suspend to false to run it again"}
-	}
-
 	key := client.ObjectKeyFromObject(s.instance)
 	var statefulSet appsv1.StatefulSet
 	var all corev1.PodList
@@ -46,47 +45,114 @@ func (r *instanceReconciler) observe(ctx context.Context, s *instanceScope) erro
 	if err := r.cached.List(ctx, &all, client.InNamespace(key.Namespace), client.MatchingLabels(desired.PodLabels(key.Name))); err != nil {
 		return fmt.Errorf("listing pods: %w", err)
 	}
+	if s.instance.Spec.Suspend {
+		return s.suspended(all.Items)
+	}
 
 	ready := wasReady(s.instance.Status.Conditions, s.instance.Generation)
-	if ready && !r.verdicts.outstanding(key, s.purges) {
-		return nil
-	}
-	running := slices.DeleteFunc(slices.Clone(all.Items), func(pod corev1.Pod) bool { return !podReady(&pod) })
-	served, policyError := r.ask(ctx, s, running)
-	if len(running) > 0 && (!served || r.verdicts.outstanding(key, s.purges)) {
-		// Without a pod that runs, the one that will wakes us.
-		s.pollAfter = r.verdicts.nextPoll(key)
-	}
-	if ready {
-		return nil
-	}
+	troubles, served, policyError := r.inspect(ctx, s, all.Items, ready)
 	switch {
+	case s.blocked != nil:
+		return s.blocked
+	case ready:
+		return r.stillReady(s, all.Items, troubles)
 	case !rolledOut(&statefulSet):
-		return podFinding(&statefulSet, all.Items)
+		if len(troubles) > 0 {
+			return troubleFinding(key, troubles[0])
+		}
+		return podFinding(&statefulSet, all.Items, s.volume)
 	case policyError != "":
 		return progressing(v1alpha1.ReasonPolicyNotServed, "the registry keeps its former policy: "+policyError)
 	case !served:
 		return progressing(v1alpha1.ReasonPolicyNotServed, "waiting for the registry to take up its policy")
+	case len(troubles) > 0:
+		return troubleFinding(key, troubles[0])
 	}
+	r.health.found(key)
 	return nil
 }
 
-// ask reads the status of the pods that run and records what they serve. It returns
-// whether they serve the instance's generation, and why not if they say so.
+// suspended says that nothing runs, as soon as nothing does: then the volume may be
+// copied or replaced.
+func (s *instanceScope) suspended(pods []corev1.Pod) error {
+	switch {
+	case s.blocked != nil:
+		return s.blocked
+	case len(pods) > 0:
+		return progressing(v1alpha1.ReasonProgressing, fmt.Sprintf("waiting for pod %s to end, as spec.suspend says", pods[0].Name))
+	}
+	s.conclusion.readyReason = v1alpha1.ReasonSuspended
+	s.conclusion.ready = "suspended, as spec.suspend says: no registry runs, and its packages are kept; set spec.suspend to false to run it again"
+	return nil
+}
+
+// inspect asks the pods how they are, unless the answers are known and can change
+// nothing.
+func (r *instanceReconciler) inspect(ctx context.Context, s *instanceScope, pods []corev1.Pod, ready bool) (troubles []string, served bool, policyError string) {
+	key := client.ObjectKeyFromObject(s.instance)
+	answering := slices.DeleteFunc(slices.Clone(pods), func(pod corev1.Pod) bool { return !podAnswers(&pod) })
+	unknown := slices.ContainsFunc(answering, func(pod corev1.Pod) bool {
+		_, known := r.health.of(pod.UID)
+		return !known
+	})
+	if !ready || unknown || r.verdicts.outstanding(key, s.purges) {
+		served, policyError = r.ask(ctx, s, answering)
+		if slices.ContainsFunc(answering, func(pod corev1.Pod) bool { return podReady(&pod) }) &&
+			(!ready && !served || r.verdicts.outstanding(key, s.purges)) {
+			// Without a pod that is ready, the one that will be wakes us.
+			s.pollAfter = r.verdicts.nextPoll(key)
+		}
+	}
+	for i := range answering {
+		said, _ := r.health.of(answering[i].UID)
+		troubles = append(troubles, said...)
+	}
+	return troubles, served, policyError
+}
+
+// stillReady says what takes Ready from an instance that had it.
+func (r *instanceReconciler) stillReady(s *instanceScope, pods []corev1.Pod, troubles []string) error {
+	key := client.ObjectKeyFromObject(s.instance)
+	if len(troubles) > 0 {
+		return troubleFinding(key, troubles[0])
+	}
+	if slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return podReady(&pod) }) {
+		r.health.found(key)
+		return nil
+	}
+	for i := range pods {
+		if trouble := podTrouble(&pods[i], s.volume); trouble != nil && trouble.lasts {
+			return trouble.finding
+		}
+	}
+	now := r.now()
+	if left := r.health.missing(key, now).Add(restartGrace).Sub(now); left > 0 {
+		s.pollAfter = left
+		return nil
+	}
+	return podFinding(nil, pods, s.volume)
+}
+
+// ask reads the status of pods and records what they serve and what is wrong with
+// them. It returns whether those that are ready serve the instance's generation, and
+// why not if they say so.
 func (r *instanceReconciler) ask(ctx context.Context, s *instanceScope, pods []corev1.Pod) (served bool, policyError string) {
 	for i := range pods {
 		pod := &pods[i]
 		status, err := r.pods.PodStatus(ctx, pod)
 		if err != nil {
-			// A pod that just went away, most likely. It is asked again.
+			// A pod that just went away, most likely, or comes. It is asked again.
 			ctrl.LoggerFrom(ctx).V(1).Info("No status from a registry pod", "pod", pod.Name, "reason", err.Error())
 			continue
 		}
 		if status.Instance.UID != "" && status.Instance.UID != string(s.dataUID) {
 			continue
 		}
-		policyError = status.PolicyError
-		served = r.verdicts.observe(client.ObjectKeyFromObject(s.instance), status.PolicyRevision, status.Purged)
+		r.health.record(pod.UID, status.Troubles)
+		if podReady(pod) {
+			policyError = status.PolicyError
+			served = r.verdicts.observe(client.ObjectKeyFromObject(s.instance), status.PolicyRevision, status.Purged)
+		}
 	}
 	return served, policyError
 }
@@ -107,56 +173,4 @@ func rolledOut(statefulSet *appsv1.StatefulSet) bool {
 	return status.ObservedGeneration == statefulSet.Generation &&
 		status.UpdatedReplicas >= wanted && status.ReadyReplicas >= wanted &&
 		status.CurrentRevision == status.UpdateRevision
-}
-
-// podFinding says why the pods are not ready, as far as they tell. It leaves out
-// what differs from one try to the next.
-func podFinding(statefulSet *appsv1.StatefulSet, pods []corev1.Pod) *finding {
-	for i := range pods {
-		if message := podTrouble(&pods[i]); message != "" {
-			return progressing(v1alpha1.ReasonPodsNotReady, message)
-		}
-	}
-	return progressing(v1alpha1.ReasonPodsNotReady, "waiting for the pod of StatefulSet "+statefulSet.Name+" to become ready")
-}
-
-func podTrouble(pod *corev1.Pod) string {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
-			return fmt.Sprintf("pod %s finds no node: kubectl describe pod -n %s %s says what is short, or that its volume is not bound",
-				pod.Name, pod.Namespace, pod.Name)
-		}
-	}
-	for _, container := range pod.Status.ContainerStatuses {
-		if waiting := container.State.Waiting; waiting != nil {
-			switch waiting.Reason {
-			// These two take turns.
-			case "ErrImagePull", "ImagePullBackOff":
-				return fmt.Sprintf("pod %s cannot pull the image %s: check that the node can reach it", pod.Name, container.Image)
-			case "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError":
-				return fmt.Sprintf("pod %s cannot start (%s): kubectl describe pod -n %s %s says more",
-					pod.Name, waiting.Reason, pod.Namespace, pod.Name)
-			}
-		}
-		for _, terminated := range []*corev1.ContainerStateTerminated{container.State.Terminated, container.LastTerminationState.Terminated} {
-			if terminated != nil && terminated.ExitCode != 0 && !container.Ready {
-				return fmt.Sprintf("pod %s ended: %s", pod.Name, lastWords(pod, terminated))
-			}
-		}
-	}
-	return ""
-}
-
-// lastWords is the sentence that the registry exits with, which is the last of its
-// lines; those before are logs, with timestamps.
-func lastWords(pod *corev1.Pod, terminated *corev1.ContainerStateTerminated) string {
-	if terminated.Reason == "OOMKilled" {
-		return "it ran out of memory"
-	}
-	for line := range strings.SplitSeq(terminated.Message, "\n") {
-		if sentence, found := strings.CutPrefix(line, "packages-operator: "); found {
-			return sentence
-		}
-	}
-	return fmt.Sprintf("kubectl logs -n %s %s --previous says more", pod.Namespace, pod.Name)
 }

@@ -114,6 +114,7 @@ func (r *instanceReconciler) identify(ctx context.Context, s *instanceScope) err
 	if err != nil {
 		return s.storageFinding(err)
 	}
+	s.volume = pvc
 	var statefulSet appsv1.StatefulSet
 	err = r.cached.Get(ctx, types.NamespacedName{Namespace: namespace, Name: desired.RegistryName(name)}, &statefulSet)
 	if client.IgnoreNotFound(err) != nil {

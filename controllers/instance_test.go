@@ -134,25 +134,15 @@ var _ = Describe("A PackagesInstance", func() {
 		conditions(ctx, instance).Should(beReady())
 		change(ctx, instance, func(i *v1alpha1.PackagesInstance) { i.Spec.Suspend = true })
 		conditions(ctx, instance).Should(And(
-			condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSuspended),
+			condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSuspended),
 			Not(ContainElement(HaveField("Type", v1alpha1.ConditionReconciling))),
 			Not(ContainElement(HaveField("Type", v1alpha1.ConditionStalled))),
 		))
+		Expect(admin.Get(ctx, keyOf(namespace, "acme-packages-0"), &corev1.Pod{})).To(Satisfy(isNotFound), "suspended means that nothing runs")
 		Expect(get[appsv1.StatefulSet](ctx, namespace, "acme-packages").Spec.Replicas).To(HaveValue(BeZero()))
 
 		change(ctx, instance, func(i *v1alpha1.PackagesInstance) { i.Spec.Suspend = false })
 		conditions(ctx, instance).Should(beReady())
-	})
-
-	It("asks for a larger volume when the spec does", func(ctx SpecContext) {
-		class := "expandable"
-		instance.Spec.Storage.Filesystem.StorageClassName = &class
-		create(ctx, instance)
-		conditions(ctx, instance).Should(beReady())
-		change(ctx, instance, func(i *v1alpha1.PackagesInstance) { i.Spec.Storage.Filesystem.Size = resource.MustParse("2Gi") })
-		// The volume is not bound, so the API server refuses; the reason is its own.
-		conditions(ctx, instance).Should(beStalled(v1alpha1.ReasonStorageConflict))
-		Expect(messageOf(instance.Status.Conditions, v1alpha1.ConditionReady)).To(ContainSubstring("acme-packages-data"))
 	})
 
 	It("keeps the keys that it has, and replaces keys that cannot work", func(ctx SpecContext) {

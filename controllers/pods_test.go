@@ -14,6 +14,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/registry/blob/filesystem"
 )
 
 func TestPodTrouble(t *testing.T) {
@@ -28,6 +31,9 @@ func TestPodTrouble(t *testing.T) {
 			State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
 			LastTerminationState: corev1.ContainerState{Terminated: &state},
 		}}}
+	}
+	crashed := func(sentence string) corev1.PodStatus {
+		return ended(corev1.ContainerStateTerminated{ExitCode: 1, Message: "packages-operator: " + sentence})
 	}
 	for name, test := range map[string]struct {
 		status corev1.PodStatus
@@ -47,19 +53,65 @@ func TestPodTrouble(t *testing.T) {
 		}), "acme-packages-0 ended: another process uses /data"},
 		"ended without one": {ended(corev1.ContainerStateTerminated{ExitCode: 2, Message: "{}"}), "kubectl logs -n team acme-packages-0 --previous"},
 		"out of memory":     {ended(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}), "ran out of memory"},
-		"ended well":        {ended(corev1.ContainerStateTerminated{ExitCode: 0}), ""},
+		"cannot run":        {waiting("RunContainerError"), "RunContainerError"},
+		"an image's name":   {waiting("InvalidImageName"), "cannot have the image example.com/packages-operator:1"},
+		"with a password":   {crashed("cannot reach postgres://packages:hunter2@db.example.com/packages: refused"), "cannot reach postgres://…@db.example.com/packages: refused"},
+		"with a setting":    {crashed(`cannot parse "host=db password=hunter2 sslmode=off"`), `cannot parse "host=db password=… sslmode=off"`},
+		"with a header":     {crashed("refused Authorization: Bearer hunter2, again"), "refused Authorization: … …, again"},
+		"with a token":      {crashed("no such token pkgt_hunter2AAAA here"), "no such token … here"},
+		"with a long value": {crashed("value hunter2" + strings.Repeat("A1", 16) + " is bad"), "ended: value … is bad"},
+		"with an instant":   {crashed("at 2026-11-22T03:26:19.123Z: too late"), "at …: too late"},
+		"with an address":   {crashed("write tcp 10.0.0.17:43117->10.0.0.2:5432: broken pipe"), "write tcp …->10.0.0.2:5432: broken pipe"},
+		"with colors":       {crashed("\x1b[31mred\x00\xff"), "ended: [31mred"},
+		"with many words":   {crashed(strings.Repeat("word ", 1000)), "word word…"},
+		"other data": {
+			crashed(`data directory /data: data belongs to another instance: it is of instance "8f7c1b9e-5a52-4b0e-9a6c-1a2b3c4d5e6f", this is "2"; start with --adopt to take it over`),
+			"kubectl annotate pvc -n team acme-packages-data --overwrite packages-operator.io/data-uid=8f7c1b9e-5a52-4b0e-9a6c-1a2b3c4d5e6f",
+		},
+		"ended well": {ended(corev1.ContainerStateTerminated{ExitCode: 0}), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "acme-packages-0"}, Status: test.status}
-			got := podTrouble(pod)
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "team", Name: "acme-packages-0", Labels: map[string]string{v1alpha1.LabelInstance: "acme"},
+			}, Status: test.status}
+			got := ""
+			if trouble := podTrouble(pod, nil); trouble != nil {
+				got = trouble.message
+			}
 			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			// What differs from one try to the next would be written again and again.
-			if strings.Contains(got, "17") || strings.Contains(got, "2026") {
-				t.Errorf("the message counts or tells the time: %q", got)
+			// What differs from one try to the next would be written again and again, and
+			// secrets have no place in a condition.
+			for _, never := range []string{"17", "2026", "hunter2", "\x00", "\x1b"} {
+				if strings.Contains(got, never) {
+					t.Errorf("%q is in the message %q", never, got)
+				}
+			}
+			if len(got) > 700 {
+				t.Errorf("the message has %d bytes", len(got))
 			}
 		})
+	}
+}
+
+// What the registry says of another instance's data is understood.
+func TestDataOfAnotherInstanceIsKnownByWhatTheRegistrySays(t *testing.T) {
+	directory := t.TempDir()
+	store, err := filesystem.Open(directory, filesystem.Options{InstanceUID: "uid-of-one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = filesystem.Open(directory, filesystem.Options{InstanceUID: "uid-of-two"})
+	if err == nil {
+		t.Fatal("the data was handed over")
+	}
+	found := ended(&corev1.Pod{}, &corev1.ContainerStateTerminated{ExitCode: 1, Message: "packages-operator: " + err.Error()})
+	if found.reason != v1alpha1.ReasonDataOfAnotherInstance || !strings.Contains(found.message, "packages-operator.io/data-uid=uid-of-one") {
+		t.Errorf("got %v", found)
 	}
 }
 

@@ -31,8 +31,10 @@ type PodStatus struct {
 	// PolicyError is why the pod does not take a newer policy.
 	PolicyError string `json:"policyError"`
 	// Purged are the ids of the purges that the pod has done.
-	Purged  []string `json:"purged"`
-	Version string   `json:"version"`
+	Purged []string `json:"purged"`
+	// Troubles are what is wrong with the registry now.
+	Troubles []string `json:"troubles"`
+	Version  string   `json:"version"`
 }
 
 // PodStatusReader asks a pod how it is. It is called concurrently.

@@ -43,6 +43,9 @@ type Options struct {
 	Version string
 	// Pods asks registry pods how they are.
 	Pods PodStatusReader
+	// AskPodsEvery is how often every registry pod is asked whether something is wrong
+	// with it.
+	AskPodsEvery time.Duration
 	// Now is the clock.
 	Now func() time.Time
 	// Random makes tokens and keys; crypto/rand.Reader outside of tests.
@@ -198,12 +201,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 	w := &writer{cached: mgr.GetClient(), live: mgr.GetAPIReader()}
 	sources := &userSecrets{metadata: metadata, live: mgr.GetAPIReader()}
 	verdicts := newVerdicts()
+	health := &podHealth{}
+	if err := mgr.Add(&healthWatch{cached: mgr.GetClient(), pods: options.Pods, health: health, every: options.AskPodsEvery}); err != nil {
+		return fmt.Errorf("adding the watch over pods: %w", err)
+	}
 	events := reporter{mgr.GetEventRecorder(desired.FieldOwner)}
 
 	for _, setup := range []func() error{
 		func() error {
 			r := &instanceReconciler{
-				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, reporter: events,
+				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, health: health, reporter: events,
 				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
 				namespaces:   namespaces,
 				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,6 +36,10 @@ type standIn struct {
 	podless map[string]bool
 	// deaf namespaces have registries that keep the policy they have.
 	deaf map[string]bool
+	// ailing namespaces have pods that are not ready, with the status that a kubelet
+	// or scheduler would write; in troubled ones the registries name troubles.
+	ailing   map[string]func(*corev1.PodStatus)
+	troubled map[string][]string
 	// registries are real ones; a namespace that has one speaks through it.
 	registries map[string]*policy.Live
 	last       map[types.NamespacedName]controllers.PodStatus
@@ -43,7 +48,8 @@ type standIn struct {
 func newStandIn(c client.Client) *standIn {
 	return &standIn{
 		client: c, done: make(chan struct{}),
-		podless: map[string]bool{}, deaf: map[string]bool{}, registries: map[string]*policy.Live{}, last: map[types.NamespacedName]controllers.PodStatus{},
+		podless: map[string]bool{}, deaf: map[string]bool{}, ailing: map[string]func(*corev1.PodStatus){}, troubled: map[string][]string{},
+		registries: map[string]*policy.Live{}, last: map[types.NamespacedName]controllers.PodStatus{},
 	}
 }
 
@@ -83,6 +89,19 @@ func (n *standIn) makeDeaf(namespace string, deaf bool) {
 	n.deaf[namespace] = deaf
 }
 
+// ail makes pods fail as the function writes; nil makes them well.
+func (n *standIn) ail(namespace string, how func(*corev1.PodStatus)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ailing[namespace] = how
+}
+
+func (n *standIn) trouble(namespace string, names ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.troubled[namespace] = names
+}
+
 func (n *standIn) speakThrough(namespace string, live *policy.Live) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -106,7 +125,7 @@ func (n *standIn) runStatefulSets(ctx context.Context) error {
 
 func (n *standIn) runStatefulSet(ctx context.Context, set *appsv1.StatefulSet) error {
 	n.mu.Lock()
-	away := n.podless[set.Namespace]
+	away, ail := n.podless[set.Namespace], n.ailing[set.Namespace]
 	n.mu.Unlock()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -131,20 +150,29 @@ func (n *standIn) runStatefulSet(ctx context.Context, set *appsv1.StatefulSet) e
 	case client.IgnoreNotFound(err) != nil:
 		return err
 	}
-	if replicas == 1 && pod.Status.PodIP == "" {
-		pod.Status.Phase = corev1.PodRunning
-		pod.Status.PodIP = "192.0.2.1"
-		pod.Status.PodIPs = []corev1.PodIP{{IP: pod.Status.PodIP}}
-		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		if err := n.client.Status().Update(ctx, pod); err != nil {
-			return err
+	ready := replicas
+	if replicas == 1 {
+		status := corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "192.0.2.1", PodIPs: []corev1.PodIP{{IP: "192.0.2.1"}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		}
+		if ail != nil {
+			ready = 0
+			status = corev1.PodStatus{Phase: corev1.PodPending}
+			ail(&status)
+		}
+		if !equality.Semantic.DeepEqual(status.Conditions, pod.Status.Conditions) || !equality.Semantic.DeepEqual(status.ContainerStatuses, pod.Status.ContainerStatuses) {
+			pod.Status = status
+			if err := n.client.Status().Update(ctx, pod); err != nil {
+				return err
+			}
 		}
 	}
 	wanted := appsv1.StatefulSetStatus{
-		ObservedGeneration: set.Generation, Replicas: replicas, ReadyReplicas: replicas,
-		AvailableReplicas: replicas, CurrentReplicas: replicas, UpdatedReplicas: replicas,
+		ObservedGeneration: set.Generation, Replicas: replicas, ReadyReplicas: ready,
+		AvailableReplicas: ready, CurrentReplicas: replicas, UpdatedReplicas: replicas,
 	}
-	if set.Status.ObservedGeneration == wanted.ObservedGeneration && set.Status.ReadyReplicas == replicas {
+	if set.Status.ObservedGeneration == wanted.ObservedGeneration && set.Status.ReadyReplicas == ready && set.Status.Replicas == replicas {
 		return nil
 	}
 	set.Status = wanted
@@ -157,7 +185,9 @@ func (n *standIn) PodStatus(ctx context.Context, pod *corev1.Pod) (controllers.P
 	defer n.mu.Unlock()
 	key := client.ObjectKeyFromObject(pod)
 	if n.deaf[pod.Namespace] {
-		return n.last[key], nil
+		last := n.last[key]
+		last.Troubles = n.troubled[pod.Namespace]
+		return last, nil
 	}
 	var objects v1alpha1.PackagesPolicyList
 	if err := n.client.List(ctx, &objects, client.InNamespace(pod.Namespace),
@@ -174,7 +204,7 @@ func (n *standIn) PodStatus(ctx context.Context, pod *corev1.Pod) (controllers.P
 			revision = snapshot.Revision()
 		}
 	}
-	status := controllers.PodStatus{PolicyRevision: revision, Version: "test"}
+	status := controllers.PodStatus{PolicyRevision: revision, Version: "test", Troubles: n.troubled[pod.Namespace]}
 	status.Instance.Namespace, status.Instance.Name, status.Instance.UID = joined.Instance.Namespace, joined.Instance.Name, joined.Instance.UID
 	for _, purge := range joined.Purges {
 		status.Purged = append(status.Purged, purge.ID)

@@ -41,15 +41,19 @@ const managerUser = "packages-operator-manager"
 var (
 	scheme *runtime.Scheme
 	// admin is a client with all rights, that reads past every cache.
-	admin client.Client
+	admin client.WithWatch
 	// adminConfig reaches the API server with all rights.
 	adminConfig *rest.Config
+	// adminKubeconfig is the path of a kubeconfig file with all rights.
+	adminKubeconfig string
 	// managerConfig reaches the API server as managerUser.
 	managerConfig *rest.Config
 	// audit is the API server's log of requests.
 	audit *auditLog
 	// node stands in for what envtest lacks.
 	node *standIn
+	// observer looks at all that happens.
+	observer *witness
 	// clock is the manager's.
 	clock shiftedClock
 	// logs are all that the manager says.
@@ -95,14 +99,22 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 	scheme, err = controllers.NewScheme()
 	Expect(err).NotTo(HaveOccurred())
-	admin, err = client.New(adminConfig, client.Options{Scheme: scheme})
+	admin, err = client.NewWithWatch(adminConfig, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 
 	grantManagerRole(ctx)
 	user, err := env.AddUser(envtest.User{Name: managerUser}, adminConfig)
 	Expect(err).NotTo(HaveOccurred())
 	managerConfig = user.Config()
+	root, err := env.AddUser(envtest.User{Name: "root", Groups: []string{"system:masters"}}, adminConfig)
+	Expect(err).NotTo(HaveOccurred())
+	kubeconfig, err := root.KubeConfig()
+	Expect(err).NotTo(HaveOccurred())
+	adminKubeconfig = filepath.Join(folder, "kubeconfig")
+	Expect(os.WriteFile(adminKubeconfig, kubeconfig, 0o600)).To(Succeed())
 
+	observer = startWitness(admin)
+	DeferCleanup(func() { observer.stop() })
 	node = newStandIn(admin)
 	node.start()
 	DeferCleanup(node.stop)
@@ -145,6 +157,7 @@ func startManager(namespaces ...string) (stop func()) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 		Version:        "test",
 		Pods:           node,
+		AskPodsEvery:   200 * time.Millisecond,
 		Now:            clock.now,
 		Random:         rand.Reader,
 	})).To(Succeed())

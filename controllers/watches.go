@@ -54,6 +54,7 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error 
 			return types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name}
 		}))).
 		WatchesRawSource(source.Kind(secrets, secretMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesNaming))).
+		WatchesRawSource(source.Func(r.health.source)).
 		WithOptions(controllerOptions()).
 		Complete(r)
 }

@@ -28,7 +28,7 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonProgressing: the operator works towards the spec.
 	ReasonProgressing = "Progressing"
-	// ReasonSuspended: spec.suspend of the instance is true.
+	// ReasonSuspended: spec.suspend of the instance is true, and nothing runs.
 	ReasonSuspended = "Suspended"
 	// ReasonReconcileFailed: the Kubernetes API refused or failed; it is tried
 	// again.
@@ -45,10 +45,35 @@ const (
 	// ReasonStorageConflict: the volume claim belongs to somebody else, or cannot
 	// become what the spec asks for.
 	ReasonStorageConflict = "StorageConflict"
+	// ReasonVolumePending: the volume claim has no volume yet.
+	ReasonVolumePending = "VolumePending"
+	// ReasonVolumeLost: the volume of the claim is gone.
+	ReasonVolumeLost = "VolumeLost"
+	// ReasonVolumeResizing: the volume is smaller than the spec asks for, and grows.
+	ReasonVolumeResizing = "VolumeResizing"
+	// ReasonVolumeExpansionRefused: the volume cannot grow as the spec asks.
+	ReasonVolumeExpansionRefused = "VolumeExpansionRefused"
+	// ReasonDataOfAnotherInstance: the volume has data that was made for another
+	// instance, which is taken over only when a person says so.
+	ReasonDataOfAnotherInstance = "DataOfAnotherInstance"
 	// ReasonPodTemplateInvalid: no pod can be as spec.podTemplate says.
 	ReasonPodTemplateInvalid = "PodTemplateInvalid"
 	// ReasonPodsNotReady: the registry's pods are not ready.
 	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonImagePullFailed: a node cannot pull the registry's image.
+	ReasonImagePullFailed = "ImagePullFailed"
+	// ReasonPodUnschedulable: no node takes the registry's pod.
+	ReasonPodUnschedulable = "PodUnschedulable"
+	// ReasonPodCrashing: the registry ends again and again.
+	ReasonPodCrashing = "PodCrashing"
+	// ReasonStorageFull: there is no room for what is pushed.
+	ReasonStorageFull = "StorageFull"
+	// ReasonDatabaseFull: the database has no room for changes.
+	ReasonDatabaseFull = "DatabaseFull"
+	// ReasonDatabaseUnavailable: the registry's database does not answer.
+	ReasonDatabaseUnavailable = "DatabaseUnavailable"
+	// ReasonStorageUnavailable: the place of the blobs does not answer.
+	ReasonStorageUnavailable = "StorageUnavailable"
 	// ReasonPolicyNotServed: the pods do not serve the newest policy yet.
 	ReasonPolicyNotServed = "PolicyNotServed"
 	// ReasonCertificateNotFound: the Secret of exposure.ingress.tls is missing or

@@ -28,6 +28,9 @@ import (
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 )
 
+// askPodsEvery is how soon at the latest an instance says that its volume is full.
+const askPodsEvery = 30 * time.Second
+
 // managerOptions are the flags of the manager subcommand.
 type managerOptions struct {
 	log            logOptions
@@ -113,6 +116,7 @@ func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
 		TrustedProxies: trusted,
 		Version:        buildVersion(),
 		Pods:           controllers.NewPodStatusReader(),
+		AskPodsEvery:   askPodsEvery,
 		Now:            time.Now,
 		Random:         rand.Reader,
 	}); err != nil {

@@ -89,16 +89,14 @@ func TestGolden(t *testing.T) {
 				PriorityClassName:         "system-cluster-critical",
 			}
 		}), "example.com/packages-operator:1", "1111", nil),
-		"service":               desired.Service(instance()),
-		"persistentvolumeclaim": desired.PersistentVolumeClaim(instance(), "1111"),
-		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) {
-			i.Spec.Storage.Filesystem.StorageClassName = nil
-		}), "0000"),
-		"keys":           desired.KeysSecret(instance(), map[string][]byte{"kid": bytes.Repeat([]byte{1}, desired.KeyLength)}),
-		"serviceaccount": desired.ServiceAccount(instance()),
-		"role":           desired.Role(instance()),
-		"rolebinding":    desired.RoleBinding(instance()),
-		"ingress":        desired.Ingress(instance(), hosts),
+		"service":                             desired.Service(instance()),
+		"persistentvolumeclaim":               desired.PersistentVolumeClaim(instance(), "1111", resource.MustParse("20Gi"), instance().Spec.Storage.Filesystem.StorageClassName),
+		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(), "0000", resource.MustParse("20Gi"), nil),
+		"keys":                                desired.KeysSecret(instance(), map[string][]byte{"kid": bytes.Repeat([]byte{1}, desired.KeyLength)}),
+		"serviceaccount":                      desired.ServiceAccount(instance()),
+		"role":                                desired.Role(instance()),
+		"rolebinding":                         desired.RoleBinding(instance()),
+		"ingress":                             desired.Ingress(instance(), hosts),
 		"ingress-bare": desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) {
 			i.Spec.Exposure.Ingress = &v1alpha1.IngressExposure{}
 		}), hosts[1:]),
@@ -143,7 +141,7 @@ func TestNotWanted(t *testing.T) {
 	if got := desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Exposure.Ingress = nil }), nil); got != nil {
 		t.Errorf("an instance that is not exposed has the Ingress %v", got)
 	}
-	if got := desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Storage.Filesystem = nil }), ""); got != nil {
+	if got := desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Storage.Filesystem = nil }), "", resource.MustParse("1Gi"), nil); got != nil {
 		t.Errorf("an instance without a filesystem has the claim %v", got)
 	}
 	brought := token("")

@@ -29,6 +29,12 @@ const (
 // registry finds in its data directory.
 const AnnotationDataUID = v1alpha1.GroupName + "/data-uid"
 
+// LabelComponent is on every pod with the value ComponentRegistry.
+const (
+	LabelComponent    = "app.kubernetes.io/component"
+	ComponentRegistry = "registry"
+)
+
 // RegistryName is the name of an instance's StatefulSet, Service, ServiceAccount,
 // Role, RoleBinding and Ingress.
 func RegistryName(instance string) string { return instance + "-packages" }
@@ -54,8 +60,8 @@ func instanceLabels(instance string) map[string]string {
 // PodLabels select the pods of an instance.
 func PodLabels(instance string) map[string]string {
 	return map[string]string{
-		v1alpha1.LabelInstance:        instance,
-		"app.kubernetes.io/component": "registry",
+		v1alpha1.LabelInstance: instance,
+		LabelComponent:         ComponentRegistry,
 	}
 }
 

@@ -5,6 +5,7 @@ package desired
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 
@@ -15,18 +16,19 @@ import (
 // filesystem. It has no owner reference, so that it outlives the instance unless
 // the deletion policy says otherwise at that time.
 //
-// dataUID is the identity of the data on the volume.
-func PersistentVolumeClaim(instance *v1alpha1.PackagesInstance, dataUID types.UID) *corev1ac.PersistentVolumeClaimApplyConfiguration {
-	filesystem := instance.Spec.Storage.Filesystem
-	if filesystem == nil {
+// dataUID is the identity of the data on the volume, size and class what is asked
+// for, which is not always what the spec says: a claim never shrinks, not every claim
+// can grow, and the class cannot change. A nil class leaves it to the cluster.
+func PersistentVolumeClaim(instance *v1alpha1.PackagesInstance, dataUID types.UID, size resource.Quantity, class *string) *corev1ac.PersistentVolumeClaimApplyConfiguration {
+	if instance.Spec.Storage.Filesystem == nil {
 		return nil
 	}
 	spec := corev1ac.PersistentVolumeClaimSpec().
 		WithAccessModes(corev1.ReadWriteOnce).
 		WithResources(corev1ac.VolumeResourceRequirements().
-			WithRequests(corev1.ResourceList{corev1.ResourceStorage: filesystem.Size}))
-	if filesystem.StorageClassName != nil {
-		spec.WithStorageClassName(*filesystem.StorageClassName)
+			WithRequests(corev1.ResourceList{corev1.ResourceStorage: size}))
+	if class != nil {
+		spec.WithStorageClassName(*class)
 	}
 	return corev1ac.PersistentVolumeClaim(DataName(instance.Name), instance.Namespace).
 		WithLabels(instanceLabels(instance.Name)).
