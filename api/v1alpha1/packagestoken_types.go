@@ -80,6 +80,7 @@ type PackagesTokenSpec struct {
 	// expiresAt is the instant from which the token is refused, such as
 	// 2027-01-01T00:00:00Z. Without it the token never expires.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z')",message="write an instant since 1970, such as 2027-01-01T00:00:00Z"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
 	// rotation has the operator replace the value at intervals. Without it the value

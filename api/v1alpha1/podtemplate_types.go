@@ -62,8 +62,8 @@ type PodTemplate struct {
 }
 
 // PodResources are what a registry's container asks for, and what it may use.
-// +kubebuilder:validation:XValidation:rule="!has(self.requests) || self.requests.all(k, !string(self.requests[k]).matches('e|E.'))",fieldPath=".requests",message="write amounts without an exponent and below Ei, such as 500m or 2Gi"
-// +kubebuilder:validation:XValidation:rule="!has(self.limits) || self.limits.all(k, !string(self.limits[k]).matches('e|E.'))",fieldPath=".limits",message="write amounts without an exponent and below Ei, such as 500m or 2Gi"
+// +kubebuilder:validation:XValidation:rule="!has(self.requests) || self.requests.all(k, !string(self.requests[k]).matches('e|E.'))",fieldPath=".requests",message="write amounts without an exponent and below Ei, such as 500m or 2Gi",messageExpression="'write ' + self.requests.filter(k, string(self.requests[k]).matches('e|E.'))[0] + ' without an exponent and below Ei, such as 500m or 2Gi'"
+// +kubebuilder:validation:XValidation:rule="!has(self.limits) || self.limits.all(k, !string(self.limits[k]).matches('e|E.'))",fieldPath=".limits",message="write amounts without an exponent and below Ei, such as 500m or 2Gi",messageExpression="'write ' + self.limits.filter(k, string(self.limits[k]).matches('e|E.'))[0] + ' without an exponent and below Ei, such as 500m or 2Gi'"
 // +kubebuilder:validation:XValidation:rule="!has(self.limits) || !('memory' in self.limits) || string(self.limits['memory']).matches('e|E.') || !isQuantity(string(self.limits['memory'])) || quantity(string(self.limits['memory'])).compareTo(quantity('128Mi')) >= 0",fieldPath=".limits",message="write a limit of at least 128Mi memory: uploads and listings need it"
 type PodResources struct {
 	// requests are what a node must have free to run the pod.
