@@ -72,6 +72,11 @@ e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Tra
 	@hack/tools.sh helm3 helm4 >/dev/null
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
+.PHONY: gitops
+gitops: ## Reconcile our objects with Flux's controllers from our own registry; as root.
+	FLUX_CONTROLLERS="$$(hack/tools.sh flux)" KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" \
+	  $(GO) test -count=1 -timeout 15m -v ./controllers -ginkgo.v -ginkgo.focus 'Flux reconciles'
+
 .PHONY: clients
 clients: ## Try real clients, verb by verb, and write the table in docs/clients.md.
 	@hack/apt.sh node docker clients

@@ -31,6 +31,7 @@ usage() {
 		  buildkit        buildkitd and buildctl
 		  containerd      a newer containerd and ctr than Debian's
 		  dockerd         a newer Docker daemon than Debian's
+		  flux            Flux's source-controller and kustomize-controller
 	TEXT
 	exit 2
 }
@@ -121,6 +122,10 @@ describe() {
 	dockerd)
 		module=dockerd usual=400
 		packages=(github.com/moby/moby/v2/cmd/dockerd)
+		;;
+	flux)
+		module=flux usual=420
+		packages=(github.com/fluxcd/{source-controller,kustomize-controller})
 		;;
 	*)
 		say "unknown group '$1'"
