@@ -167,7 +167,7 @@ func judge(c *certificate, secret string, hosts []string, now time.Time) certifi
 // inspectCertificate finds out what clients of every host will be shown. What is
 // wrong with it is told once all else is in place.
 func (r *instanceReconciler) inspectCertificate(ctx context.Context, s *instanceScope) error {
-	s.conclusion.also = map[string]*acceptance{v1alpha1.ConditionCertificateReady: nil}
+	s.conclusion.also[v1alpha1.ConditionCertificateReady] = nil
 	ingress := s.instance.Spec.Exposure.Ingress
 	if ingress == nil || ingress.TLS == nil {
 		return nil

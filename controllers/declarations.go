@@ -22,7 +22,6 @@ import (
 type declaration struct {
 	object     client.Object
 	kind       kind
-	instance   string
 	version    string
 	conditions *[]metav1.Condition
 	observed   *int64
@@ -31,9 +30,9 @@ type declaration struct {
 }
 
 // conclude decides about a declaration that is not being deleted.
-func (v *verdicts) conclude(ctx context.Context, reader client.Reader, d declaration) (conclusion, error) {
+func (v *verdicts) conclude(ctx context.Context, instances *references, d declaration) (conclusion, error) {
 	c := conclusion{ready: d.ready}
-	instance, err := findInstance(ctx, reader, d.object.GetNamespace(), d.instance)
+	instance, err := instances.instance(ctx, d.object)
 	if err != nil {
 		if f := (*finding)(nil); errors.As(err, &f) {
 			c.accepted = &acceptance{false, f.reason, f.message}

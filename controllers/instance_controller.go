@@ -28,6 +28,7 @@ import (
 type instanceReconciler struct {
 	*writer
 	sources      *userSecrets
+	labels       *namespaceLabels
 	certificates *certificates
 	verdicts     *verdicts
 	pods         PodStatusReader
@@ -89,6 +90,9 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	s := &instanceScope{
 		instance: instance,
 		claim:    claim{owner: instance, label: v1alpha1.LabelInstance},
+		conclusion: conclusion{also: map[string]*acceptance{
+			v1alpha1.ConditionNamespacesSelected: r.labels.selected(instance),
+		}},
 	}
 	err := r.reconcile(ctx, s)
 	if f := (*finding)(nil); errors.As(err, &f) {

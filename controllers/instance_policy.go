@@ -131,7 +131,7 @@ func (r *instanceReconciler) identify(ctx context.Context, s *instanceScope) err
 	return nil
 }
 
-// applyPolicy compiles what the namespace declares and hands it to the pods.
+// applyPolicy compiles what is declared for the instance and hands it to the pods.
 func (r *instanceReconciler) applyPolicy(ctx context.Context, s *instanceScope) error {
 	input, err := r.load(ctx, s.instance)
 	if err != nil {
@@ -186,16 +186,24 @@ func (r *instanceReconciler) applyShards(ctx context.Context, s *instanceScope, 
 	return nil
 }
 
-// load reads what the namespace declares for the instance, and the values that
-// stand for the tokens.
+// load reads what is declared for the instance, in its namespace and in those that it
+// allows, and the values that stand for the tokens.
 func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.PackagesInstance) (compile.Input, error) {
 	var organizations v1alpha1.PackagesOrganizationList
 	var repositories v1alpha1.PackagesRepositoryList
 	var tokens v1alpha1.PackagesTokenList
 	for what, list := range map[string]client.ObjectList{"organizations": &organizations, "repositories": &repositories, "tokens": &tokens} {
-		if err := r.cached.List(ctx, list, client.InNamespace(instance.Namespace), client.MatchingFields{indexInstance: instance.Name}); err != nil {
+		if err := r.cached.List(ctx, list, client.MatchingFields{indexInstance: client.ObjectKeyFromObject(instance).String()}); err != nil {
 			return compile.Input{}, fmt.Errorf("listing %s: %w", what, err)
 		}
+	}
+	namespaces := allowedNamespaces{instance: instance, labels: r.labels, known: map[string]map[string]string{}, allowed: map[string]bool{}}
+	if err := errors.Join(
+		retain(ctx, &namespaces, &organizations.Items),
+		retain(ctx, &namespaces, &repositories.Items),
+		retain(ctx, &namespaces, &tokens.Items),
+	); err != nil {
+		return compile.Input{}, err
 	}
 	inputs := make([]compile.Token, 0, len(tokens.Items))
 	for i := range tokens.Items {
@@ -209,7 +217,50 @@ func (r *instanceReconciler) load(ctx context.Context, instance *v1alpha1.Packag
 		}
 		inputs = append(inputs, input)
 	}
-	return compile.Input{Instance: instance, Organizations: organizations.Items, Repositories: repositories.Items, Tokens: inputs}, nil
+	return compile.Input{
+		Instance: instance, Organizations: organizations.Items, Repositories: repositories.Items, Tokens: inputs,
+		Namespaces: namespaces.known,
+	}, nil
+}
+
+// allowedNamespaces finds out which namespaces may refer to an instance.
+type allowedNamespaces struct {
+	instance *v1alpha1.PackagesInstance
+	labels   *namespaceLabels
+	// known labels by namespace.
+	known   map[string]map[string]string
+	allowed map[string]bool
+}
+
+func (a *allowedNamespaces) allows(ctx context.Context, namespace string) (bool, error) {
+	if allowed, known := a.allowed[namespace]; known {
+		return allowed, nil
+	}
+	labels, err := a.labels.of(ctx, namespace)
+	if err != nil {
+		return false, err
+	}
+	a.allowed[namespace] = compile.AllowanceOf(a.instance, namespace, labels).Any()
+	if a.allowed[namespace] && labels != nil {
+		a.known[namespace] = labels
+	}
+	return a.allowed[namespace], nil
+}
+
+// retain keeps of a list the objects of namespaces that may refer to the instance.
+// The others, of which there may be any number, cost nothing more; their controllers
+// say why they have no effect.
+func retain[T any, O interface {
+	*T
+	client.Object
+}](ctx context.Context, namespaces *allowedNamespaces, objects *[]T) error {
+	var failure error
+	*objects = slices.DeleteFunc(*objects, func(object T) bool {
+		allowed, err := namespaces.allows(ctx, O(&object).GetNamespace())
+		failure = errors.Join(failure, err)
+		return !allowed
+	})
+	return failure
 }
 
 // credentials are the values that stand for a token now.
@@ -240,30 +291,30 @@ func (r *instanceReconciler) credentials(ctx context.Context, token *v1alpha1.Pa
 
 // subjectsOf pairs what went into a compile with what came out of it.
 func subjectsOf(input compile.Input, problems []compile.Problem) map[kind][]subject {
-	type name struct{ kind, name string }
+	type name struct{ kind, namespace, name string }
 	problemOf := make(map[name]*compile.Problem, len(problems))
 	for i, problem := range problems {
-		problemOf[name{problem.Kind, problem.Name}] = &problems[i]
+		problemOf[name{problem.Kind, problem.Namespace, problem.Name}] = &problems[i]
 	}
 	subjects := map[kind][]subject{}
 	for i := range input.Organizations {
 		object := &input.Organizations[i]
 		subjects[kindOrganization] = append(subjects[kindOrganization], subject{
 			key: client.ObjectKeyFromObject(object), uid: object.UID, version: organizationVersion(object),
-			problem: problemOf[name{compile.KindOrganization, object.Name}],
+			problem: problemOf[name{compile.KindOrganization, object.Namespace, object.Name}],
 		})
 	}
 	for i := range input.Repositories {
 		object := &input.Repositories[i]
 		subjects[kindRepository] = append(subjects[kindRepository], subject{
 			key: client.ObjectKeyFromObject(object), uid: object.UID, version: repositoryVersion(object),
-			problem: problemOf[name{compile.KindRepository, object.Name}],
+			problem: problemOf[name{compile.KindRepository, object.Namespace, object.Name}],
 		})
 	}
 	for _, token := range input.Tokens {
 		subjects[kindToken] = append(subjects[kindToken], subject{
 			key: client.ObjectKeyFromObject(token.Object), uid: token.Object.UID, version: tokenVersion(token.Object, token.Credentials),
-			problem: problemOf[name{compile.KindToken, token.Object.Name}],
+			problem: problemOf[name{compile.KindToken, token.Object.Namespace, token.Object.Name}],
 		})
 	}
 	return subjects

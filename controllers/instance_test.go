@@ -278,7 +278,7 @@ var _ = Describe("A PackagesInstance", func() {
 		}, v1alpha1.ReasonObjectConflict),
 		Entry("a Secret", &corev1.Secret{ObjectMeta: named("acme-packages-keys")}, v1alpha1.ReasonObjectConflict),
 		Entry("a policy", &v1alpha1.PackagesPolicy{ObjectMeta: named("acme-0"), Spec: v1alpha1.PackagesPolicySpec{
-			InstanceRef: v1alpha1.InstanceReference{Name: "other"}, FormatVersion: 1, Index: 1, Document: "{}",
+			InstanceRef: v1alpha1.LocalInstanceReference{Name: "other"}, FormatVersion: 1, Index: 1, Document: "{}",
 		}}, v1alpha1.ReasonObjectConflict),
 		Entry("a volume claim", &corev1.PersistentVolumeClaim{ObjectMeta: named("acme-packages-data"), Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},

@@ -19,9 +19,10 @@ import (
 // organizationReconciler reports how PackagesOrganizations are.
 type organizationReconciler struct {
 	*writer
-	verdicts *verdicts
-	reporter reporter
-	now      func() time.Time
+	references *references
+	verdicts   *verdicts
+	reporter   reporter
+	now        func() time.Time
 }
 
 func (r *organizationReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -35,14 +36,13 @@ func (r *organizationReconciler) Reconcile(ctx context.Context, request ctrl.Req
 	d := declaration{
 		object:     organization,
 		kind:       kindOrganization,
-		instance:   organization.Spec.InstanceRef.Name,
 		version:    organizationVersion(organization),
 		conditions: &organization.Status.Conditions,
 		observed:   &organization.Status.ObservedGeneration,
 		ready:      fmt.Sprintf("%s may own repositories, and its teams may be named in their access", organization.Spec.Name),
 		accepted:   "no other object declares this organization",
 	}
-	outcome, err := r.verdicts.conclude(ctx, r.cached, d)
+	outcome, err := r.verdicts.conclude(ctx, r.references, d)
 	if f := (*finding)(nil); errors.As(err, &f) {
 		outcome.finding, err = f, nil
 	}

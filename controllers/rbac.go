@@ -26,6 +26,9 @@ package controllers
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims;secrets,verbs=get;list;watch;create;patch;delete
 //
+// Labels of namespaces, for the selectors of spec.allowedNamespaces:
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
+//
 // Why an instance is not ready, and what happened to it:
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

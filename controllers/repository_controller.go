@@ -10,7 +10,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -22,9 +21,10 @@ import (
 // from deletion until its images are deleted, if its policy says so.
 type repositoryReconciler struct {
 	*writer
-	verdicts *verdicts
-	reporter reporter
-	now      func() time.Time
+	references *references
+	verdicts   *verdicts
+	reporter   reporter
+	now        func() time.Time
 }
 
 func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -64,14 +64,13 @@ func (r *repositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 
 // declare decides about a repository that is to be served.
 func (r *repositoryReconciler) declare(ctx context.Context, repository *v1alpha1.PackagesRepository) (conclusion, error) {
-	return r.verdicts.conclude(ctx, r.cached, r.declaration(repository))
+	return r.verdicts.conclude(ctx, r.references, r.declaration(repository))
 }
 
 func (r *repositoryReconciler) declaration(repository *v1alpha1.PackagesRepository) declaration {
 	return declaration{
 		object:     repository,
 		kind:       kindRepository,
-		instance:   repository.Spec.InstanceRef.Name,
 		version:    repositoryVersion(repository),
 		conditions: &repository.Status.Conditions,
 		observed:   &repository.Status.ObservedGeneration,
@@ -84,19 +83,19 @@ func (r *repositoryReconciler) declaration(repository *v1alpha1.PackagesReposito
 // left that could delete them. Its policy asks for the deletion as long as the
 // object is there; nothing else ever deletes content.
 func (r *repositoryReconciler) purge(ctx context.Context, repository *v1alpha1.PackagesRepository) (conclusion, error) {
-	name := repository.Spec.InstanceRef.Name
-	_, err := findInstance(ctx, r.cached, repository.Namespace, name)
+	_, err := r.references.instance(ctx, repository)
 	gone := (*finding)(nil)
 	if err != nil && !errors.As(err, &gone) {
 		return conclusion{}, err
 	}
-	verdict, known := r.verdicts.of(types.NamespacedName{Namespace: repository.Namespace, Name: name},
-		kindRepository, repository.UID, repositoryVersion(repository))
-	// Content of an owner and name that another object holds is the other's.
+	instance := instanceOf(repository)
+	verdict, known := r.verdicts.of(instance, kindRepository, repository.UID, repositoryVersion(repository))
+	// Content of an owner and name that another object holds is the other's, and what a
+	// namespace is no longer allowed it cannot delete.
 	if gone != nil || known && (verdict.purged || verdict.dataless || verdict.problem != nil && !verdict.problem.Partial) {
 		_, err := r.setFinalizer(ctx, repository, false)
 		return conclusion{}, client.IgnoreNotFound(err)
 	}
 	return conclusion{}, progressing(v1alpha1.ReasonProgressing, fmt.Sprintf(
-		"waiting for the registry of the PackagesInstance %s to delete the images, as spec.deletionPolicy says; set it to Retain to keep them", name))
+		"waiting for the registry of the PackagesInstance %s to delete the images, as spec.deletionPolicy says; set it to Retain to keep them", instance.Name))
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -28,6 +29,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
+	"github.com/packages-operator/packages-operator/registry/policy/compile"
 )
 
 // Options are what the controllers need beside a manager. All fields but
@@ -103,18 +105,30 @@ func namespaceConfigs(namespaces []string) map[string]cache.Config {
 	return configs
 }
 
-// newSecretMetadata is a cache of every Secret's name and version, and of nothing
-// else of them; see userSecrets. Helm's own records of releases, the most frequent
-// and largest of all Secrets, are left out: nobody brings a token in one.
-func newSecretMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
-	secrets, err := cache.New(mgr.GetConfig(), cache.Options{
+// newMetadata is a cache of what is needed of objects that are not ours: of every
+// Secret its name and version, see userSecrets, and of every namespace its labels.
+// Helm's own records of releases, the most frequent and largest of all Secrets, are
+// left out: nobody brings a token in one.
+func newMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
+	metadata, err := cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient:        mgr.GetHTTPClient(),
 		Scheme:            mgr.GetScheme(),
 		Mapper:            mgr.GetRESTMapper(),
 		DefaultNamespaces: namespaceConfigs(namespaces),
-		ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {
-			Field: fields.OneTermNotEqualSelector("type", "helm.sh/release.v1"),
-		}},
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {
+				Field: fields.OneTermNotEqualSelector("type", "helm.sh/release.v1"),
+			},
+			&corev1.Namespace{}: {Transform: func(object any) (any, error) {
+				if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
+					meta.ObjectMeta = metav1.ObjectMeta{
+						Name: meta.Name, Labels: meta.Labels,
+						UID: meta.UID, ResourceVersion: meta.ResourceVersion,
+					}
+				}
+				return object, nil
+			}},
+		},
 		DefaultTransform: func(object any) (any, error) {
 			if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
 				meta.ObjectMeta = metav1.ObjectMeta{
@@ -126,15 +140,16 @@ func newSecretMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, erro
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the cache of Secrets' metadata: %w", err)
+		return nil, fmt.Errorf("making the cache of metadata: %w", err)
 	}
-	return secrets, nil
+	return metadata, nil
 }
 
 // Names of cache indexes.
 const (
-	// indexInstance is spec.instanceRef.name of organizations, repositories and tokens.
-	indexInstance = "spec.instanceRef.name"
+	// indexInstance is the instance that organizations, repositories and tokens, of
+	// whatever namespace, refer to: NAMESPACE/NAME.
+	indexInstance = "spec.instanceRef"
 	// indexSecret is the name of the Secret that a token reads or writes, or that an
 	// instance takes its certificate from.
 	indexSecret = "secret"
@@ -143,13 +158,13 @@ const (
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	return errors.Join(
 		indexer.IndexField(ctx, &v1alpha1.PackagesOrganization{}, indexInstance, func(object client.Object) []string {
-			return []string{instanceOf(object)}
+			return []string{instanceOf(object).String()}
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesRepository{}, indexInstance, func(object client.Object) []string {
-			return []string{instanceOf(object)}
+			return []string{instanceOf(object).String()}
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexInstance, func(object client.Object) []string {
-			return []string{instanceOf(object)}
+			return []string{instanceOf(object).String()}
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesInstance{}, indexSecret, func(object client.Object) []string {
 			instance, ok := object.(*v1alpha1.PackagesInstance)
@@ -171,18 +186,19 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	)
 }
 
-// instanceOf is the name of the instance that an organization, a repository or a
-// token refers to.
-func instanceOf(object client.Object) string {
+// instanceOf names the instance that an organization, a repository or a token refers
+// to.
+func instanceOf(object client.Object) types.NamespacedName {
+	var to v1alpha1.InstanceReference
 	switch object := object.(type) {
 	case *v1alpha1.PackagesOrganization:
-		return object.Spec.InstanceRef.Name
+		to = object.Spec.InstanceRef
 	case *v1alpha1.PackagesRepository:
-		return object.Spec.InstanceRef.Name
+		to = object.Spec.InstanceRef
 	case *v1alpha1.PackagesToken:
-		return object.Spec.InstanceRef.Name
+		to = object.Spec.InstanceRef
 	}
-	return ""
+	return compile.InstanceKey(object.GetNamespace(), to)
 }
 
 // Setup adds the controllers to a manager that was made with ConfigureCaches for
@@ -191,13 +207,18 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("indexing: %w", err)
 	}
-	metadata, err := newSecretMetadata(mgr, namespaces)
+	metadata, err := newMetadata(mgr, namespaces)
 	if err != nil {
 		return err
 	}
 	if err := mgr.Add(metadata); err != nil {
-		return fmt.Errorf("adding the cache of Secrets' metadata: %w", err)
+		return fmt.Errorf("adding the cache of metadata: %w", err)
 	}
+	labels := &namespaceLabels{}
+	if len(namespaces) == 0 {
+		labels.metadata = metadata
+	}
+	instances := &references{cached: mgr.GetClient(), labels: labels}
 	w := &writer{cached: mgr.GetClient(), live: mgr.GetAPIReader()}
 	sources := &userSecrets{metadata: metadata, live: mgr.GetAPIReader()}
 	verdicts := newVerdicts()
@@ -210,7 +231,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 	for _, setup := range []func() error{
 		func() error {
 			r := &instanceReconciler{
-				writer: w, sources: sources, verdicts: verdicts, pods: options.Pods, health: health, reporter: events,
+				writer: w, sources: sources, labels: labels, verdicts: verdicts, pods: options.Pods, health: health, reporter: events,
 				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
 				namespaces:   namespaces,
 				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,
@@ -219,17 +240,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 		},
 		func() error {
 			r := &tokenReconciler{
-				writer: w, sources: sources, verdicts: verdicts, reporter: events,
+				writer: w, references: instances, sources: sources, verdicts: verdicts, reporter: events,
 				now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)
 		},
 		func() error {
-			r := &organizationReconciler{writer: w, verdicts: verdicts, reporter: events, now: options.Now}
+			r := &organizationReconciler{writer: w, references: instances, verdicts: verdicts, reporter: events, now: options.Now}
 			return r.setup(mgr)
 		},
 		func() error {
-			r := &repositoryReconciler{writer: w, verdicts: verdicts, reporter: events, now: options.Now}
+			r := &repositoryReconciler{writer: w, references: instances, verdicts: verdicts, reporter: events, now: options.Now}
 			return r.setup(mgr)
 		},
 	} {

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,9 +24,10 @@ import (
 // tokenReconciler mints the values of PackagesTokens and reports how they are.
 type tokenReconciler struct {
 	*writer
-	sources  *userSecrets
-	verdicts *verdicts
-	reporter reporter
+	references *references
+	sources    *userSecrets
+	verdicts   *verdicts
+	reporter   reporter
 	// announced are the values that rotation is about to write.
 	announced announcedValues
 	now       func() time.Time
@@ -75,7 +75,7 @@ func (r *tokenReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 }
 
 func (r *tokenReconciler) reconcile(ctx context.Context, s *tokenScope) error {
-	instance, err := findInstance(ctx, r.cached, s.token.Namespace, s.token.Spec.InstanceRef.Name)
+	instance, err := r.references.instance(ctx, s.token)
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -90,13 +90,14 @@ func (r *tokenReconciler) reconcile(ctx context.Context, s *tokenScope) error {
 		return s.refuse(stalled(v1alpha1.ReasonExpired, "spec.expiresAt has passed: write a later one, or delete the token"))
 	}
 
-	key := types.NamespacedName{Namespace: s.token.Namespace, Name: instance.Name}
-	verdict, known := r.verdicts.of(key, kindToken, s.token.UID, s.version)
+	verdict, known := r.verdicts.of(client.ObjectKeyFromObject(instance), kindToken, s.token.UID, s.version)
 	switch {
 	case !known:
 		return undecided(instance.Name, s.token.Status.ObservedGeneration, s.token.Generation)
 	case verdict.problem != nil:
-		s.credentials = nil
+		if !verdict.problem.Partial {
+			s.credentials = nil
+		}
 		return s.refuse(stalled(verdict.problem.Reason, verdict.problem.Message))
 	}
 	s.conclusion.accepted = &acceptance{true, v1alpha1.ReasonAccepted, "nothing stands in the token's way"}

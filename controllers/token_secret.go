@@ -58,13 +58,12 @@ func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToke
 // rotate takes a record one step further, if there is one to take.
 func (r *tokenReconciler) rotate(ctx context.Context, token *v1alpha1.PackagesToken, current *corev1.Secret, record desired.TokenValue, registry string) (desired.TokenValue, error) {
 	key := client.ObjectKeyFromObject(token)
-	verdict, _ := r.verdicts.of(types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name},
-		kindToken, token.UID, tokenVersion(token, credentialsOf(record)))
+	verdict, _ := r.verdicts.of(instanceOf(token), kindToken, token.UID, tokenVersion(token, credentialsOf(record)))
 	step := rotation{
 		spec:   token.Spec.Rotation,
 		now:    r.seconds(),
 		held:   func(id string) string { return r.announced.of(key, id) },
-		served: verdict.served && verdict.problem == nil,
+		served: verdict.served && (verdict.problem == nil || verdict.problem.Partial),
 		mint:   r.generate,
 	}
 	if r.expired(token) {

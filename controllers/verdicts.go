@@ -180,6 +180,12 @@ func (v *verdicts) publish(instance types.NamespacedName, c compiled) {
 				v.wake(k, s.key)
 			}
 		}
+		// Those of a namespace that is no longer allowed are no longer there.
+		for uid, old := range before.subjects[k] {
+			if next[uid] == nil {
+				v.wake(k, old.key)
+			}
+		}
 		record.subjects[k] = next
 	}
 }

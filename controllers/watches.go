@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,14 +28,14 @@ import (
 	"github.com/packages-operator/packages-operator/registry/policy/compile"
 )
 
-func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
+func (r *instanceReconciler) setup(mgr ctrl.Manager, metadata cache.Cache) error {
 	// Everything made for an instance carries its label, the volume claim and pods
 	// included, which it does not own.
 	made := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
 		return one(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelInstance])
 	})
 	declared := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
-		return one(object.GetNamespace(), instanceOf(object))
+		return []reconcile.Request{{NamespacedName: instanceOf(object)}}
 	})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("packagesinstance").
@@ -49,17 +50,20 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error 
 	} {
 		b = b.Watches(object, made)
 	}
+	if r.labels.metadata != nil {
+		b = b.WatchesRawSource(source.Kind(metadata, namespaceMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesSelecting)))
+	}
 	return b.
-		WatchesRawSource(source.Kind(secrets, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
-			return types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.InstanceRef.Name}
+		WatchesRawSource(source.Kind(metadata, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
+			return instanceOf(token)
 		}))).
-		WatchesRawSource(source.Kind(secrets, secretMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesNaming))).
+		WatchesRawSource(source.Kind(metadata, secretMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesNaming))).
 		WatchesRawSource(source.Func(r.health.source)).
 		WithOptions(controllerOptions()).
 		Complete(r)
 }
 
-func (r *tokenReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
+func (r *tokenReconciler) setup(mgr ctrl.Manager, metadata cache.Cache) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("packagestoken").
 		For(&v1alpha1.PackagesToken{}).
@@ -67,7 +71,7 @@ func (r *tokenReconciler) setup(mgr ctrl.Manager, secrets cache.Cache) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
 			return one(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelToken])
 		})).
-		WatchesRawSource(source.Kind(secrets, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
+		WatchesRawSource(source.Kind(metadata, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
 			return client.ObjectKeyFromObject(token)
 		}))).
 		WatchesRawSource(source.Func(r.verdicts.source(kindToken))).
@@ -161,9 +165,29 @@ func (r *instanceReconciler) instancesNaming(ctx context.Context, secret *metav1
 	return requests
 }
 
+// instancesSelecting are the instances with a selector that chooses a namespace. It is
+// asked about the labels before a change and after it.
+func (r *instanceReconciler) instancesSelecting(ctx context.Context, namespace *metav1.PartialObjectMetadata) []reconcile.Request {
+	var instances v1alpha1.PackagesInstanceList
+	if err := r.cached.List(ctx, &instances); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the instances that select a namespace")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range instances.Items {
+		instance := &instances.Items[i]
+		if slices.ContainsFunc(instance.Spec.AllowedNamespaces, func(entry v1alpha1.AllowedNamespaces) bool {
+			return compile.Selects(entry.Selector, namespace.Labels)
+		}) {
+			requests = append(requests, one(instance.Namespace, instance.Name)...)
+		}
+	}
+	return requests
+}
+
 func (r *tokenReconciler) tokensOf(ctx context.Context, instance client.Object) []reconcile.Request {
 	var tokens v1alpha1.PackagesTokenList
-	if err := r.cached.List(ctx, &tokens, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+	if err := r.cached.List(ctx, &tokens, client.MatchingFields{indexInstance: client.ObjectKeyFromObject(instance).String()}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's tokens")
 		return nil
 	}
@@ -176,7 +200,7 @@ func (r *tokenReconciler) tokensOf(ctx context.Context, instance client.Object) 
 
 func (r *organizationReconciler) organizationsOf(ctx context.Context, instance client.Object) []reconcile.Request {
 	var organizations v1alpha1.PackagesOrganizationList
-	if err := r.cached.List(ctx, &organizations, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+	if err := r.cached.List(ctx, &organizations, client.MatchingFields{indexInstance: client.ObjectKeyFromObject(instance).String()}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's organizations")
 		return nil
 	}
@@ -189,7 +213,7 @@ func (r *organizationReconciler) organizationsOf(ctx context.Context, instance c
 
 func (r *repositoryReconciler) repositoriesOf(ctx context.Context, instance client.Object) []reconcile.Request {
 	var repositories v1alpha1.PackagesRepositoryList
-	if err := r.cached.List(ctx, &repositories, client.InNamespace(instance.GetNamespace()), client.MatchingFields{indexInstance: instance.GetName()}); err != nil {
+	if err := r.cached.List(ctx, &repositories, client.MatchingFields{indexInstance: client.ObjectKeyFromObject(instance).String()}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list an instance's repositories")
 		return nil
 	}
@@ -215,6 +239,12 @@ func (w *writer) tokensNaming(target func(*v1alpha1.PackagesToken) types.Namespa
 		}
 		return requests
 	})
+}
+
+func namespaceMetadata() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return object
 }
 
 func secretMetadata() *metav1.PartialObjectMetadata {

@@ -6,6 +6,7 @@ package v1alpha1_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,15 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"ingress in full", instance, spec("exposure: {ingress: {className: traefik, tls: {secretName: packages-tls},"+
 			"annotations: {nginx.ingress.kubernetes.io/proxy-body-size: '0', plain: '', %s}, labels: {example.com/team: a_b.C-1, empty: '', %s}}}",
 			list(62, "a%d: b"), list(62, "a%d: "+label63))},
+
+		{"the most allowed namespaces and owners", instance, spec("allowedNamespaces: [%s]", strings.Join(slices.Repeat([]string{
+			"{names: [" + list(100, strings.Repeat("n", 60)+"-%02d") + "], owners: [" + list(100, strings.Repeat("o", 37)+"%02d") + "]}",
+		}, 32), ", "))},
+		{"namespaces by every kind of selector", instance, spec("allowedNamespaces: [{selector: {}, owners: [a]}, {selector: {matchLabels: {example.com/team: a, plain: ''}, matchExpressions: [" +
+			"{key: a, operator: In, values: [b, '']}, {key: a, operator: NotIn, values: [c]}, {key: d, operator: Exists}, {key: e, operator: DoesNotExist, values: []}]}, owners: [a, b]}]")},
+		{"organization of an instance elsewhere", organization, spec("instanceRef: {namespace: %s}", label63)},
+		{"repository of an instance elsewhere", repository, spec("instanceRef: {namespace: registry}")},
+		{"token of an instance elsewhere", token, spec("instanceRef: {namespace: '0'}")},
 
 		{"organization", organization, ""},
 		{"organization of the longest name", organization, spec("name: %s", strings.Repeat("a", 39))},

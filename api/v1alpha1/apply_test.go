@@ -21,7 +21,7 @@ func TestApplyConfigurations(t *testing.T) {
 	namespace := newNamespace(t)
 	const document = `{"b": 1,  "a": "\u003c"}`
 	want := v1alpha1.PackagesPolicySpec{
-		InstanceRef:   v1alpha1.InstanceReference{Name: "acme"},
+		InstanceRef:   v1alpha1.LocalInstanceReference{Name: "acme"},
 		FormatVersion: 1,
 		Revision:      "r1",
 		Parts:         []string{"sha256:" + sixtyFourHex},
@@ -29,7 +29,7 @@ func TestApplyConfigurations(t *testing.T) {
 	}
 	configuration := applyv1alpha1.PackagesPolicy("acme-0", namespace).
 		WithSpec(applyv1alpha1.PackagesPolicySpec().
-			WithInstanceRef(applyv1alpha1.InstanceReference().WithName("acme")).
+			WithInstanceRef(applyv1alpha1.LocalInstanceReference().WithName("acme")).
 			WithFormatVersion(1).
 			WithIndex(0).
 			WithRevision("r1").

@@ -22,13 +22,16 @@ func TestBadChangeIsRefused(t *testing.T) {
 		{"a storage class added later", instance, spec("storage: {filesystem: {storageClassName: fast}}"), []string{"spec.storage.filesystem.storageClassName: storageClassName cannot change: leave it out, as it was"}},
 		{"storage taken away", instance, spec("storage: {filesystem: null}"), []string{"spec.storage: set storage.filesystem, such as filesystem: {size: 20Gi}"}},
 
+		{"an organization of an instance elsewhere", organization, spec("instanceRef: {namespace: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesOrganization for the other instance"}},
 		{"an organization of another instance", organization, spec("instanceRef: {name: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesOrganization for the other instance"}},
 		{"an organization of another name", organization, spec("name: other-org"), []string{"spec.name: name cannot change: keep octo-org, or create another PackagesOrganization"}},
 
+		{"a repository of an instance elsewhere", repository, spec("instanceRef: {namespace: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesRepository for the other instance"}},
 		{"a repository of another instance", repository, spec("instanceRef: {name: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesRepository for the other instance"}},
 		{"a repository of another owner", repository, spec("owner: hubot"), []string{"spec.owner: owner cannot change: keep octocat, or create another PackagesRepository"}},
 		{"a repository of another name", repository, spec("name: hello"), []string{"spec.name: name cannot change: keep octo-app, or create another PackagesRepository"}},
 
+		{"a token of an instance elsewhere", token, spec("instanceRef: {namespace: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesToken for the other instance"}},
 		{"a token of another instance", token, spec("instanceRef: {name: other}"), []string{"spec.instanceRef: instanceRef cannot change: create another PackagesToken for the other instance"}},
 		{"a token of another user", token, spec("user: hubot"), []string{"spec.user: user cannot change: keep monalisa, or create another PackagesToken"}},
 		{"a token in another Secret", token, spec("secret: {name: other}"), []string{"spec.secret.name: secret.name cannot change: keep monalisa-token, or create another PackagesToken"}},
@@ -57,6 +60,7 @@ func TestGoodChangeIsAccepted(t *testing.T) {
 	for _, row := range []struct{ name, base, patch string }{
 		{"hostname", instance, spec("hostname: registry.example.org")},
 		{"subdomainIsolation", instance, spec("subdomainIsolation: Disabled")},
+		{"allowedNamespaces", instance, spec("allowedNamespaces: [{names: [team-a], owners: [octo-org]}]")},
 		{"docker", instance, spec("docker: {support: ReadOnly, anonymousPull: PublicRepositories}")},
 		{"a larger volume", instance, spec("storage: {filesystem: {size: 2Gi}}")},
 		{"the same volume in another unit", instance, spec("storage: {filesystem: {size: 1024Mi}}")},

@@ -18,6 +18,9 @@ const (
 	// ConditionCertificateReady is on a PackagesInstance whose Ingress names a
 	// certificate: True while that covers every host for another two weeks.
 	ConditionCertificateReady = "CertificateReady"
+	// ConditionNamespacesSelected is on a PackagesInstance that allows namespaces by
+	// a selector: True while the operator knows the labels of namespaces.
+	ConditionNamespacesSelected = "NamespacesSelected"
 )
 
 // Reasons of conditions of every kind.
@@ -92,13 +95,24 @@ const (
 	ReasonCertificateExpiresSoon = "CertificateExpiresSoon"
 	// ReasonCertificateValid: clients of every host are shown a certificate for it.
 	ReasonCertificateValid = "CertificateValid"
+	// ReasonNamespacesSelected: selectors choose namespaces by their labels.
+	ReasonNamespacesSelected = "NamespacesSelected"
+	// ReasonNamespaceLabelsUnknown: the operator is limited to some namespaces, and
+	// reads no labels of any: selectors choose none.
+	ReasonNamespaceLabelsUnknown = "NamespaceLabelsUnknown"
 )
 
 // Reasons of conditions of a PackagesOrganization, a PackagesRepository or a
 // PackagesToken.
 const (
-	// ReasonInstanceNotFound: instanceRef names no PackagesInstance.
+	// ReasonInstanceNotFound: instanceRef names no PackagesInstance of the namespace.
 	ReasonInstanceNotFound = "InstanceNotFound"
+	// ReasonNamespaceNotAllowed: instanceRef names an instance in another namespace
+	// that is not there, or that does not allow this one.
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+	// ReasonOwnerNotAllowed: the instance, in another namespace, does not allow this
+	// one the owner, or that of an entry.
+	ReasonOwnerNotAllowed = "OwnerNotAllowed"
 	// ReasonInstanceNotReady: the instance is not ready.
 	ReasonInstanceNotReady = "InstanceNotReady"
 	// ReasonInvalidSpec: the spec has what the schema refuses by now, so that the

@@ -90,6 +90,17 @@ type PackagesInstanceSpec struct {
 	// +optional
 	Exposure ExposureSpec `json:"exposure,omitzero"`
 
+	// allowedNamespaces are the other namespaces whose organizations, repositories
+	// and tokens may name this instance, each for the owners that it is allowed, and
+	// for no other. A namespace in several entries is allowed the owners of all of
+	// them. Taking it off ends within a second what its objects gave; images are
+	// kept. Default: the instance's own namespace only, which may speak for every
+	// owner, whatever is written here.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	AllowedNamespaces []AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
 	// deletionPolicy says what becomes of the stored packages when the instance is
 	// deleted: Retain keeps the volume, and an instance of the same name in the
 	// same namespace takes it up again; Delete deletes it. Default: Retain.
@@ -108,6 +119,79 @@ type PackagesInstanceSpec struct {
 	// +optional
 	// +kubebuilder:default=false
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// AllowedNamespaces are namespaces, named or selected by their labels, and the
+// owners that they may speak for.
+// +kubebuilder:validation:XValidation:rule="has(self.names) != has(self.selector)",message="write one of names and selector",messageExpression="has(self.names) ? 'write names or selector, not both: two entries allow the namespaces of both' : 'write names, such as names: [team-a], or selector, to choose namespaces by their labels'"
+type AllowedNamespaces struct {
+	// names are namespaces by their names. Write either names or selector.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write the name of a namespace: lower-case letters, digits and '-', such as team-a"
+	Names []string `json:"names,omitempty"`
+
+	// selector chooses namespaces by their labels; an empty one chooses all. Whoever
+	// may label namespaces decides then who is allowed. Write either names or
+	// selector.
+	// +optional
+	Selector *NamespaceSelector `json:"selector,omitempty"`
+
+	// owners are the users and organizations whose repositories these namespaces may
+	// declare and use. Their organizations, repositories and tokens have effect for
+	// these owners alone.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=39
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*$') && !(self in ['v2', 'token', 'api', 'healthz', 'readyz', 'metrics', 'login', 'logout', 'settings', 'assets', '-'])",message="write lower-case letters and digits, joined by '.', '_', '__' or '-', such as octo-org",messageExpression="self in ['v2', 'token', 'api', 'healthz', 'readyz', 'metrics', 'login', 'logout', 'settings', 'assets', '-'] ? 'the name ' + self + ' is reserved: write another' : self != self.lowerAscii() ? 'write it in lower case: ' + self.lowerAscii() : 'write lower-case letters and digits, joined by \".\", \"_\", \"__\" or \"-\", such as octo-org'"
+	Owners []string `json:"owners"`
+}
+
+// NamespaceSelector chooses namespaces by their labels, as a LabelSelector of
+// Kubernetes does: all that it says must hold.
+type NamespaceSelector struct {
+	// matchLabels are labels that a namespace must have, with these values.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"
+	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+
+	// matchExpressions are conditions on labels.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	MatchExpressions []NamespaceRequirement `json:"matchExpressions,omitempty"`
+}
+
+// NamespaceRequirement is a condition on one label of a namespace.
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",fieldPath=".values",message="write values with the operators In and NotIn, and with no other"
+type NamespaceRequirement struct {
+	// key is the name of the label.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')",message="write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"
+	Key string `json:"key"`
+
+	// operator says how the label and values belong together: In, the label has one
+	// of them; NotIn, it has none of them, or is not there; Exists and DoesNotExist,
+	// whether it is there.
+	// +required
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+
+	// values are those that In and NotIn speak of.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=50
+	Values []LabelValue `json:"values,omitempty"`
 }
 
 // DockerSpec configures the Docker registry of an instance. Its fields take
@@ -311,8 +395,9 @@ type Endpoint struct {
 	URL string `json:"url"`
 }
 
-// PackagesInstance is a private Docker registry: one host name, one store, and
-// the repositories and tokens of its namespace that refer to it.
+// PackagesInstance is a private Docker registry: one host name, one store, and the
+// organizations, repositories and tokens that refer to it, of its own namespace and of
+// those that it allows.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=packagesinstances,singular=packagesinstance,shortName=pkgi,categories=packages

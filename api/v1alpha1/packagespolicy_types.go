@@ -17,7 +17,7 @@ const MaxPolicyDocumentLength = 262144
 type PackagesPolicySpec struct {
 	// instanceRef names the PackagesInstance that the policy is for.
 	// +required
-	InstanceRef InstanceReference `json:"instanceRef,omitzero"`
+	InstanceRef LocalInstanceReference `json:"instanceRef,omitzero"`
 
 	// formatVersion says how to read document. A pod that does not know it keeps
 	// the policy it has.

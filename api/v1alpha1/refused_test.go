@@ -46,6 +46,7 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		layerSize = "spec.docker.limits.maxLayerSize: write a size from 1Mi to 1Ti, such as 5Gi"
 		imageSize = "spec.docker.limits.warnImageSize: write a size from 1Mi to 1Pi, such as 10Gi"
 	)
+	allowed := func(entry string) string { return spec("allowedNamespaces: [{%s}]", entry) }
 	limits := func(limit string) string { return spec("docker: {limits: {%s}}", limit) }
 	ingress := func(format string, args ...any) string {
 		return spec("exposure: {ingress: {%s}}", fmt.Sprintf(format, args...))
@@ -85,6 +86,20 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		{"unknown docker.anonymousPull", instance, spec("docker: {anonymousPull: Allow}"), []string{`spec.docker.anonymousPull: supported values: "Deny", "PublicRepositories"`}},
 		{"unknown deletionPolicy", instance, spec("deletionPolicy: Orphan"), []string{`spec.deletionPolicy: supported values: "Retain", "Delete"`}},
 		{"suspend is no boolean", instance, spec("suspend: 'yes'"), []string{`spec.suspend: must be of type boolean: "string"`}},
+
+		{"allowed namespaces that are neither named nor selected", instance, allowed("owners: [octo-org]"), []string{"spec.allowedNamespaces[0]: write names, such as names: [team-a], or selector, to choose namespaces by their labels"}},
+		{"allowed namespaces that are named and selected", instance, allowed("names: [team-a], selector: {}, owners: [octo-org]"), []string{"spec.allowedNamespaces[0]: write names or selector, not both: two entries allow the namespaces of both"}},
+		{"allowed namespaces for no owner", instance, allowed("names: [team-a], owners: []"), []string{"spec.allowedNamespaces[0].owners: should have at least 1 items"}},
+		{"allowed namespaces without owners", instance, allowed("names: [team-a]"), []string{"spec.allowedNamespaces[0].owners: Required value"}},
+		{"allowed namespaces for every owner", instance, allowed("names: [team-a], owners: ['*']"), []string{`spec.allowedNamespaces[0].owners[0]: write lower-case letters and digits, joined by ".", "_", "__" or "-", such as octo-org`}},
+		{"no name in allowed namespaces", instance, allowed("names: [], owners: [octo-org]"), []string{"spec.allowedNamespaces[0].names: should have at least 1 items"}},
+		{"a namespace that is no name", instance, allowed("names: [Team.A], owners: [octo-org]"), []string{"spec.allowedNamespaces[0].names[0]: write the name of a namespace: lower-case letters, digits and '-', such as team-a"}},
+		{"a namespace twice", instance, allowed("names: [team-a, team-a], owners: [octo-org]"), []string{`spec.allowedNamespaces[0].names[1]: Duplicate value: "team-a"`}},
+		{"a selector of an unknown operator", instance, allowed("selector: {matchExpressions: [{key: team, operator: Like, values: [a]}]}, owners: [octo-org]"), []string{`spec.allowedNamespaces[0].selector.matchExpressions[0].operator: supported values: "In", "NotIn", "Exists", "DoesNotExist"`}},
+		{"a selector that lacks values", instance, allowed("selector: {matchExpressions: [{key: team, operator: In}]}, owners: [octo-org]"), []string{"spec.allowedNamespaces[0].selector.matchExpressions[0].values: write values with the operators In and NotIn, and with no other"}},
+		{"a selector with values too many", instance, allowed("selector: {matchExpressions: [{key: team, operator: Exists, values: [a]}]}, owners: [octo-org]"), []string{"spec.allowedNamespaces[0].selector.matchExpressions[0].values: write values with the operators In and NotIn, and with no other"}},
+		{"a selector of labels that are none", instance, allowed("selector: {matchLabels: {'a b': c}}, owners: [octo-org]"), []string{"spec.allowedNamespaces[0].selector.matchLabels: write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"}},
+		{"33 entries of allowed namespaces", instance, spec("allowedNamespaces: [%s]", many(33, "{names: [n%d], owners: [octo-org]}")), []string{"spec.allowedNamespaces: must have at most 32 items"}},
 
 		{"no storage", instance, spec("storage: null"), []string{"spec.storage: Required value"}},
 		{"unknown docker.foreignLayers", instance, spec("docker: {foreignLayers: Deny}"), []string{`spec.docker.foreignLayers: supported values: "Reject", "Allow"`}},

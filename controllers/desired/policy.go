@@ -17,7 +17,7 @@ func PolicyName(instance string, index int) string { return instance + "-" + str
 // PackagesPolicy carries one shard of an instance's policy to its pods.
 func PackagesPolicy(instance *v1alpha1.PackagesInstance, shard policy.Shard) *apiac.PackagesPolicyApplyConfiguration {
 	spec := apiac.PackagesPolicySpec().
-		WithInstanceRef(apiac.InstanceReference().WithName(instance.Name)).
+		WithInstanceRef(apiac.LocalInstanceReference().WithName(instance.Name)).
 		WithFormatVersion(int32(shard.FormatVersion)).
 		WithIndex(int32(shard.Index)).
 		WithDocument(shard.Document)

@@ -85,7 +85,10 @@ type Narrowing uint8
 
 // The narrowings. The others are repositories elsewhere, one of them of the same
 // owner with a name that the repository's begins with, and all those of another
-// owner.
+// owner. The last three are of tokens that another namespace than the instance's
+// declares: without a narrowing of their own in one that may speak for the owner,
+// and in one that may speak for another owner; and there with this repository and
+// others.
 const (
 	Unnarrowed Narrowing = iota
 	ThisRepository
@@ -93,6 +96,9 @@ const (
 	AllOfOwner
 	ThreeOthers
 	FourOthers
+	NamespaceOfOwner
+	NamespaceOfAnother
+	ThisFromAnother
 )
 
 // Mount is where an UploadStart wants its blob from.
@@ -155,7 +161,7 @@ var (
 	requestNames    = []string{"Version", "Token", "Catalog", "TagsList", "Referrers", "BlobHead", "BlobGet", "BlobDelete", "UploadStart", "UploadWhole", "UploadStatus", "UploadChunk", "UploadFinish", "UploadCancel", "ManifestHead", "ManifestGet", "ManifestPut", "ManifestDelete", "TagDelete"}
 	actorNames      = []string{"nobody", "revoked", "expired", "namesake", "stranger", "colleague", "reader", "writer", "admin", "owner"}
 	repositoryNames = []string{"private", "internal", "public", "removed", "undeclared"}
-	narrowingNames  = []string{"unnarrowed", "this", "this+others", "OWNER/*", "3 others", "4 others"}
+	narrowingNames  = []string{"unnarrowed", "this", "this+others", "OWNER/*", "3 others", "4 others", "owner's namespace", "another's namespace", "this from another's"}
 	mountNames      = []string{"no mount", "from a member's", "from anybody's", "from hidden", "from missing", "from one without it", "from anywhere", "from anywhere hidden"}
 	supportNames    = []string{"Enabled", "ReadOnly", "Disabled"}
 	anonymousNames  = []string{"Deny", "PublicRepositories"}
@@ -304,8 +310,8 @@ func holders() iter.Seq[Cell] {
 }
 
 // possible leaves out that nobody has scopes and signs in with Basic, that somebody
-// signs in with nothing, what a token that is not accepted could do, and the
-// wording for many others in all but one set of scopes.
+// signs in with nothing, what a token that is not accepted could do, and
+// narrowings in all but one set of scopes that no scope makes a difference to.
 func (c Cell) possible() bool {
 	switch c.Actor {
 	case Nobody:
@@ -313,7 +319,11 @@ func (c Cell) possible() bool {
 	case Revoked, Expired, Namesake:
 		return c.SignIn != None && c.Scopes == allScopes && c.Narrowing == Unnarrowed
 	}
-	return c.SignIn != None && (c.Narrowing != FourOthers || c.Scopes == allScopes)
+	switch c.Narrowing {
+	case FourOthers, NamespaceOfAnother, ThisFromAnother:
+		return c.SignIn != None && c.Scopes == allScopes
+	}
+	return c.SignIn != None
 }
 
 // all are the values of a dimension with these names.

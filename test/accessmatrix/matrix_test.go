@@ -158,6 +158,7 @@ func reasonOf(c accessmatrix.Cell, want accessmatrix.Answer) string {
 		"{image}", string(image(c.Repository)),
 		"{role}", role,
 		"{others}", strings.Join(others(c), ", "),
+		"{allowed}", elsewhere+"/*",
 	).Replace(want.Reason)
 }
 
@@ -203,7 +204,7 @@ func checkNames(c accessmatrix.Cell, got *response) error {
 	for i := range repositoryPaths {
 		other := c
 		other.Repository = accessmatrix.Repository(i)
-		if other.Repository != c.Repository && c.Narrowing != accessmatrix.Unnarrowed && c.Narrowing != accessmatrix.AllOfOwner {
+		if other.Repository != c.Repository && !slices.Contains([]accessmatrix.Narrowing{accessmatrix.Unnarrowed, accessmatrix.AllOfOwner, accessmatrix.NamespaceOfOwner}, c.Narrowing) {
 			continue
 		}
 		if allowedNow(other, accessmatrix.ManifestGet) {

@@ -8,8 +8,9 @@ import "net/http"
 // Answer is what the registry must say.
 type Answer struct {
 	Status int
-	// Code and Reason of the error document. {repository}, {image}, {role} and
-	// {others} (what the token is limited to) stand in a Reason for the cell's.
+	// Code and Reason of the error document. {repository}, {image}, {role}, {others}
+	// (what the token is limited to) and {allowed} (what its namespace is) stand in a
+	// Reason for the cell's.
 	Code   string
 	Reason string
 	// Scheme of the challenge, and its error.
@@ -138,6 +139,7 @@ var Rows = []Row{
 	// What the actor may not see is as if it were missing.
 	{"a token for other repositories sees no other one", Condition{Narrowings: of(ThreeOthers)}, hidden("this token is limited to {others}")},
 	{"a token for many other repositories names some", Condition{Narrowings: of(FourOthers)}, hidden("this token is limited to {others} and 1 more")},
+	{"a token of a namespace that may speak for others sees those alone, whatever it is narrowed to and its user owns", Condition{Narrowings: of(NamespaceOfAnother, ThisFromAnother)}, hidden("this token is limited to {allowed}")},
 	{"what is not declared is not there, for its owner neither", Condition{Repositories: of(Removed, Undeclared)}, hidden(notSeen)},
 	{"a private repository is there for those with a role in it", Condition{Actors: roleless, Repositories: of(Private)}, hidden(notSeen)},
 
@@ -161,7 +163,7 @@ var Rows = []Row{
 	{"deleting needs a bearer token for it", Condition{Requests: deleting, SignIns: of(BearerForOthers)}, unauthorized("insufficient_scope", "the bearer token was not issued for deleting {image}")},
 
 	// A mount reads its source: by the token's right there, or the upload begins.
-	{"a blob is mounted from a repository of the owner's", Condition{Mounts: of(FromMember, FromAnywhereMember), Narrowings: of(Unnarrowed, AllOfOwner)}, done(http.StatusCreated)},
+	{"a blob is mounted from a repository of the owner's", Condition{Mounts: of(FromMember, FromAnywhereMember), Narrowings: of(Unnarrowed, AllOfOwner, NamespaceOfOwner)}, done(http.StatusCreated)},
 	{"a blob is mounted from another owner's repository", Condition{Mounts: of(FromAnybody), Narrowings: of(Unnarrowed, ThisAmongOthers)}, done(http.StatusCreated)},
 
 	// What is allowed is done.

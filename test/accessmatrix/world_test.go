@@ -94,7 +94,7 @@ func narrowing(c accessmatrix.Cell) []string {
 	switch c.Narrowing {
 	case accessmatrix.ThisRepository:
 		return []string{this}
-	case accessmatrix.ThisAmongOthers:
+	case accessmatrix.ThisAmongOthers, accessmatrix.ThisFromAnother:
 		return append(others(c), this)
 	case accessmatrix.AllOfOwner:
 		return []string{owner + "/*"}
@@ -106,6 +106,26 @@ func narrowing(c accessmatrix.Cell) []string {
 	}
 	return nil
 }
+
+// namespaceOf is where a cell's token is declared.
+func namespaceOf(c accessmatrix.Cell) string {
+	switch c.Narrowing {
+	case accessmatrix.NamespaceOfOwner:
+		return "for-" + owner
+	case accessmatrix.NamespaceOfAnother, accessmatrix.ThisFromAnother:
+		return "for-" + elsewhere
+	}
+	return instanceKey.Namespace
+}
+
+// allowedNamespaces lets one other namespace speak for each owner: one by its name, one
+// by its labels.
+var allowedNamespaces = []v1alpha1.AllowedNamespaces{
+	{Names: []string{"for-" + owner}, Owners: []string{owner}},
+	{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"speaks-for": elsewhere}}, Owners: []string{elsewhere}},
+}
+
+var namespaceLabels = map[string]map[string]string{"for-" + owner: {}, "for-" + elsewhere: {"speaks-for": elsewhere}}
 
 // onceForEach computes a value once for each ownership.
 func onceForEach[T any](compute func(accessmatrix.Ownership) T) func(accessmatrix.Ownership) T {
@@ -127,9 +147,9 @@ var credentials = onceForEach(func(ownership accessmatrix.Ownership) []compile.T
 		}
 		seen[value] = true
 		object := &v1alpha1.PackagesToken{
-			ObjectMeta: metav1.ObjectMeta{Namespace: instanceKey.Namespace, Name: c.Actor.String() + "-token"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(c), Name: c.Actor.String() + "-token"},
 			Spec: v1alpha1.PackagesTokenSpec{
-				InstanceRef: v1alpha1.InstanceReference{Name: instanceKey.Name},
+				InstanceRef: v1alpha1.InstanceReference{Name: instanceKey.Name, Namespace: instanceKey.Namespace},
 				User:        userOf(c.Actor, ownership), Repositories: narrowing(c),
 			},
 		}
@@ -164,6 +184,7 @@ func instance(w accessmatrix.World) *v1alpha1.PackagesInstance {
 				Support:       v1alpha1.SupportMode(w.Support.String()),
 				AnonymousPull: v1alpha1.AnonymousPull(w.AnonymousPull.String()),
 			},
+			AllowedNamespaces: allowedNamespaces,
 		},
 	}
 }
@@ -195,6 +216,7 @@ var before = onceForEach(func(ownership accessmatrix.Ownership) policy.Policy {
 	}
 	for _, c := range credentials(ownership) {
 		c.Object = c.Object.DeepCopy()
+		c.Object.Namespace = instanceKey.Namespace
 		c.Object.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopeDeletePackages, v1alpha1.ScopeReadPackages, v1alpha1.ScopeWritePackages}
 		c.Object.Spec.Repositories, c.Object.Spec.ExpiresAt = nil, nil
 		in.Tokens = append(in.Tokens, c)
@@ -223,7 +245,7 @@ func bare(w accessmatrix.World) policy.Policy { return compile.Compile(tokensOf(
 
 // tokensOf is what is declared in a world beside its repositories.
 func tokensOf(w accessmatrix.World) compile.Input {
-	in := compile.Input{Instance: instance(w)}
+	in := compile.Input{Instance: instance(w), Namespaces: namespaceLabels}
 	if w.Ownership == accessmatrix.ByOrganization {
 		in.Organizations = []v1alpha1.PackagesOrganization{organization}
 	}

@@ -19,6 +19,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=packages-operator.io, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("AllowedNamespaces"):
+		return &apiv1alpha1.AllowedNamespacesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DockerLimits"):
 		return &apiv1alpha1.DockerLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DockerSpec"):
@@ -37,6 +39,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.InstanceEndpointsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InstanceReference"):
 		return &apiv1alpha1.InstanceReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LocalInstanceReference"):
+		return &apiv1alpha1.LocalInstanceReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceRequirement"):
+		return &apiv1alpha1.NamespaceRequirementApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceSelector"):
+		return &apiv1alpha1.NamespaceSelectorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OrganizationTeam"):
 		return &apiv1alpha1.OrganizationTeamApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PackagesInstance"):

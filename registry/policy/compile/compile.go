@@ -24,11 +24,14 @@ type Input struct {
 	Instance *v1alpha1.PackagesInstance
 	// URL is where clients reach the registry; empty means HTTPS at its host.
 	URL string
-	// Organizations, Repositories and Tokens of other instances or namespaces are
+	// Organizations, Repositories and Tokens that refer to other instances are
 	// ignored.
 	Organizations []v1alpha1.PackagesOrganization
 	Repositories  []v1alpha1.PackagesRepository
 	Tokens        []Token
+	// Namespaces are the labels of those namespaces that selectors may choose, by
+	// name.
+	Namespaces map[string]map[string]string
 }
 
 // Token is a PackagesToken with the values that stand for it at the moment.
@@ -61,6 +64,10 @@ type Result struct {
 // A name is a user's or an organization's, never both: where an organization is
 // declared, whichever came first, a token of a user of that name, and an entry for
 // one in a list, give nothing.
+//
+// Of another namespace than the instance's, only what the instance allows has effect,
+// and only for the owners that it allows: a token from there sees nothing else,
+// whatever its user may do.
 func Compile(in Input) Result {
 	instance := in.Instance
 	hosts := HostsOf(&instance.Spec)
@@ -80,9 +87,10 @@ func Compile(in Input) Result {
 			WarnImageSize: limit(instance.Spec.Docker.Limits.WarnImageSize, policy.DefaultWarnImageSize),
 		},
 	}}
-	names := compileOrganizations(&result, instance, in.Organizations)
-	compileRepositories(&result, instance, in.Repositories, names)
-	compileTokens(&result, instance, in.Tokens, names)
+	s := newScope(in)
+	names := compileOrganizations(&result, s, in.Organizations)
+	compileRepositories(&result, s, in.Repositories, names)
+	compileTokens(&result, s, in.Tokens, names)
 	slices.SortFunc(result.Problems, func(a, b Problem) int {
 		return slices.Compare([]string{a.Kind, a.Namespace, a.Name}, []string{b.Kind, b.Namespace, b.Name})
 	})
@@ -134,29 +142,34 @@ func limit(size *resource.Quantity, byDefault int64) int64 {
 	return size.Value()
 }
 
-func compileRepositories(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesRepository, names directory) {
+func compileRepositories(result *Result, s *scope, objects []v1alpha1.PackagesRepository, names directory) {
 	groups := map[string][]*v1alpha1.PackagesRepository{}
 	for i := range objects {
 		object := &objects[i]
-		if object.Namespace == instance.Namespace && object.Spec.InstanceRef.Name == instance.Name {
-			if err := checkRepository(&object.Spec); err != nil {
-				result.Problems = append(result.Problems, invalid(KindRepository, object, err))
-				continue
-			}
-			key := object.Spec.Owner + "/" + object.Spec.Name
-			groups[key] = append(groups[key], object)
+		if !s.refers(object, object.Spec.InstanceRef) {
+			continue
 		}
+		if problem := s.refuseOwner(KindRepository, object, "spec.owner", object.Spec.Owner); problem != nil {
+			result.Problems = append(result.Problems, *problem)
+			continue
+		}
+		if err := checkRepository(&object.Spec); err != nil {
+			result.Problems = append(result.Problems, invalid(KindRepository, object, err))
+			continue
+		}
+		key := object.Spec.Owner + "/" + object.Spec.Name
+		groups[key] = append(groups[key], object)
 	}
 	for _, group := range groups {
 		holder := Holder(group)
 		for _, object := range group {
 			if object != holder {
-				result.Problems = append(result.Problems, duplicate(object, holder))
+				result.Problems = append(result.Problems, s.duplicate(object, holder))
 			}
 		}
 		switch {
 		case holder.DeletionTimestamp.IsZero():
-			compiled, faults := repository(&holder.Spec, names)
+			compiled, faults := s.repository(holder, names)
 			result.Policy.Repositories = append(result.Policy.Repositories, compiled)
 			if len(faults) > 0 {
 				result.Problems = append(result.Problems, partial(KindRepository, holder, faults))
@@ -182,19 +195,20 @@ func PurgeWanted(object *v1alpha1.PackagesRepository) bool {
 		slices.Contains(object.Finalizers, v1alpha1.FinalizerData)
 }
 
-func duplicate(object, holder *v1alpha1.PackagesRepository) Problem {
+func (s *scope) duplicate(object, holder *v1alpha1.PackagesRepository) Problem {
 	return Problem{
 		Kind: KindRepository, Namespace: object.Namespace, Name: object.Name,
 		Reason: v1alpha1.ReasonDuplicateRepository,
-		Message: fmt.Sprintf("%s/%s is already declared by the PackagesRepository %s: delete one of the two",
-			object.Spec.Owner, object.Spec.Name, holder.Name),
+		Message: fmt.Sprintf("%s/%s is already declared by %s: delete one of the two",
+			object.Spec.Owner, object.Spec.Name, s.call(KindRepository, holder, object)),
 	}
 }
 
 // repository keeps what has effect: the owner is Admin without being listed, and
 // of two roles of one user or team the greater.
-func repository(spec *v1alpha1.PackagesRepositorySpec, names directory) (policy.Repository, []fault) {
+func (s *scope) repository(object *v1alpha1.PackagesRepository, names directory) (policy.Repository, []fault) {
 	var faults []fault
+	spec := &object.Spec
 	users := make([]policy.Member, 0, len(spec.Access.Users))
 	for i, user := range spec.Access.Users {
 		if names[user.Name] != nil {
@@ -206,7 +220,7 @@ func repository(spec *v1alpha1.PackagesRepositorySpec, names directory) (policy.
 			users = append(users, policy.Member{Name: user.Name, Role: role})
 		}
 	}
-	teams, missing := names.grants(spec.Access.Teams)
+	teams, missing := s.grants(object, names)
 	return policy.Repository{
 		Owner: spec.Owner, Name: spec.Name, Visibility: visibility(spec.Visibility),
 		Users: distinctMembers(users), Teams: distinctMembers(append(teams, names.ownersOf(spec.Owner)...)),
@@ -249,12 +263,16 @@ func role(r v1alpha1.RepositoryRole) (policy.Role, bool) {
 	return "", false
 }
 
-func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens []Token, names directory) {
+func compileTokens(result *Result, s *scope, tokens []Token, names directory) {
 	users := map[credential.Hash][]*v1alpha1.PackagesToken{}
 	var effective []Token
 	for _, token := range tokens {
 		object := token.Object
-		if object.Namespace != instance.Namespace || object.Spec.InstanceRef.Name != instance.Name || !object.DeletionTimestamp.IsZero() {
+		if !s.refers(object, object.Spec.InstanceRef) || !object.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if problem := s.refuse(KindToken, object); problem != nil {
+			result.Problems = append(result.Problems, *problem)
 			continue
 		}
 		if err := checkToken(&object.Spec); err != nil {
@@ -268,28 +286,57 @@ func compileTokens(result *Result, instance *v1alpha1.PackagesInstance, tokens [
 		}
 	}
 	for _, token := range effective {
-		if organization := names[token.Object.Spec.User]; organization != nil {
-			result.Problems = append(result.Problems, Problem{
-				Kind: KindToken, Namespace: token.Object.Namespace, Name: token.Object.Name, Field: "spec.user",
-				Reason: v1alpha1.ReasonUserIsOrganization,
-				Message: fmt.Sprintf("%s is an organization, by the PackagesOrganization %s, and only users have tokens: delete this token, and create one for a user",
-					token.Object.Spec.User, organization.holder.Name),
-			})
-			continue
+		object := token.Object
+		narrowing, problem := s.judge(token, names, users)
+		if problem != nil {
+			result.Problems = append(result.Problems, *problem)
+			if !problem.Partial {
+				continue
+			}
 		}
-		if others := sharers(token, users); len(others) > 0 {
-			result.Problems = append(result.Problems, Problem{
-				Kind: KindToken, Namespace: token.Object.Namespace, Name: token.Object.Name,
-				Reason:  v1alpha1.ReasonDuplicateValue,
-				Message: "the value is also that of the PackagesToken " + strings.Join(others, ", ") + ": give each token a value of its own",
-			})
-			continue
+		name := object.Name
+		if object.Namespace != s.instance.Namespace {
+			name = object.Namespace + "/" + name
 		}
 		for _, c := range token.Credentials {
-			result.Policy.Credentials = append(result.Policy.Credentials, compileCredential(&token.Object.Spec, token.Object.Name, c))
+			result.Policy.Credentials = append(result.Policy.Credentials, compileCredential(&object.Spec, name, narrowing, c))
 		}
 	}
 	slices.SortFunc(result.Policy.Credentials, func(a, b policy.Credential) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// judge says what a token is narrowed to, and what of it has no effect.
+func (s *scope) judge(token Token, names directory, users map[credential.Hash][]*v1alpha1.PackagesToken) ([]string, *Problem) {
+	object := token.Object
+	problem := func(reason, field, message string) *Problem {
+		return &Problem{Kind: KindToken, Namespace: object.Namespace, Name: object.Name, Reason: reason, Field: field, Message: message}
+	}
+	if organization := names[object.Spec.User]; organization != nil {
+		return nil, problem(v1alpha1.ReasonUserIsOrganization, "spec.user",
+			fmt.Sprintf("%s is an organization, by %s, and only users have tokens: delete this token, and create one for a user",
+				object.Spec.User, s.call(KindOrganization, organization.holder, object)))
+	}
+	if others := s.sharers(token, users); len(others) > 0 {
+		return nil, problem(v1alpha1.ReasonDuplicateValue, "",
+			"the value is also that of "+strings.Join(others, ", ")+": give each token a value of its own")
+	}
+	allowance := s.allowance(object.Namespace)
+	narrowing, left := allowance.narrow(object.Spec.Repositories)
+	if !left {
+		return nil, problem(v1alpha1.ReasonOwnerNotAllowed, "spec.repositories", "no entry is allowed here: "+s.owners(object))
+	}
+	var faults []fault
+	for i, pattern := range object.Spec.Repositories {
+		if owner, _, _ := strings.Cut(pattern, "/"); !allowance.includes(owner) {
+			faults = append(faults, fault{v1alpha1.ReasonOwnerNotAllowed, fmt.Sprintf("spec.repositories[%d]", i),
+				owner + " is not allowed here: " + s.owners(object)})
+		}
+	}
+	if len(faults) > 0 {
+		partly := partial(KindToken, object, faults)
+		return narrowing, &partly
+	}
+	return narrowing, nil
 }
 
 // distinct drops repetitions within one token, keeping the end that comes first.
@@ -306,13 +353,13 @@ func distinct(credentials []Credential) []Credential {
 	return kept
 }
 
-// sharers are the names of the other tokens that have one of a token's values.
-func sharers(token Token, users map[credential.Hash][]*v1alpha1.PackagesToken) []string {
+// sharers are the other tokens that have one of a token's values.
+func (s *scope) sharers(token Token, users map[credential.Hash][]*v1alpha1.PackagesToken) []string {
 	var others []string
 	for _, c := range token.Credentials {
 		for _, user := range users[c.Hash] {
 			if user != token.Object {
-				others = append(others, user.Name)
+				others = append(others, s.call(KindToken, user, token.Object))
 			}
 		}
 	}
@@ -320,10 +367,10 @@ func sharers(token Token, users map[credential.Hash][]*v1alpha1.PackagesToken) [
 	return slices.Compact(others)
 }
 
-func compileCredential(spec *v1alpha1.PackagesTokenSpec, name string, c Credential) policy.Credential {
+func compileCredential(spec *v1alpha1.PackagesTokenSpec, name string, narrowing []string, c Credential) policy.Credential {
 	compiled := policy.Credential{
 		ID: c.ID, Hash: c.Hash, Token: name, User: spec.User,
-		Repositories: sortedSet(spec.Repositories),
+		Repositories: sortedSet(narrowing),
 		NotAfter:     c.NotAfter,
 	}
 	for _, scope := range sortedSet(spec.Scopes) {

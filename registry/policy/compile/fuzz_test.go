@@ -105,6 +105,7 @@ func (d *dice) input() Input {
 	in := Input{Instance: instance()}
 	d.fill(reflect.ValueOf(&in.Instance.Spec).Elem())
 	in.Instance.Spec.Hostname = "packages.test"
+	in.Namespaces = map[string]map[string]string{"acme": {}, "octocat": {"acme": "hubot"}, "hubot": {"octocat": "monalisa", "tools": ""}}
 	lists := reflect.ValueOf(&in).Elem()
 	for i := range lists.NumField() {
 		list := lists.Field(i)
@@ -124,11 +125,17 @@ func (d *dice) input() Input {
 			name := fmt.Sprintf("object-%d-%d", i, j)
 			meta.SetName(name)
 			meta.SetUID(types.UID(name))
-			if d.roll(4) > 0 {
+			reference := object.FieldByName("Spec").FieldByName("InstanceRef")
+			switch d.roll(4) {
+			case 0:
+				meta.SetNamespace(words[d.roll(4)])
+				reference.FieldByName("Namespace").SetString(in.Instance.Namespace)
+			case 1, 2:
 				meta.SetNamespace(in.Instance.Namespace)
+				reference.FieldByName("Namespace").SetString("")
 			}
-			if reference := object.FieldByName("Spec").FieldByName("InstanceRef").FieldByName("Name"); d.roll(4) > 0 {
-				reference.SetString(in.Instance.Name)
+			if d.roll(4) > 0 {
+				reference.FieldByName("Name").SetString(in.Instance.Name)
 			}
 		}
 	}
@@ -166,10 +173,20 @@ func FuzzCompile(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a registry refuses the policy: %v", err)
 		}
+		// Of other namespaces nothing has effect for an owner that they are not allowed.
+		for _, token := range in.Tokens {
+			for _, c := range token.Credentials {
+				compiled, found := s.CredentialByID(c.ID)
+				foreign := token.Object.Namespace != in.Instance.Namespace
+				if found && foreign && compiled.Token == token.Object.Namespace+"/"+token.Object.Name && len(compiled.Repositories) == 0 {
+					t.Errorf("the token %s of the namespace %s is not narrowed", token.Object.Name, token.Object.Namespace)
+				}
+			}
+		}
 		told := map[string]bool{}
 		for _, p := range result.Problems {
 			// Names are unique in all of an input.
-			if told[p.Name] || p.Namespace != in.Instance.Namespace || p.Kind == "" || p.Reason == "" || p.Message == "" || len(p.Message) > 2048 {
+			if told[p.Name] || p.Kind == "" || p.Reason == "" || p.Message == "" || len(p.Message) > 2048 {
 				t.Errorf("the problem %+v is not the only one of an object, or says nothing", p)
 			}
 			told[p.Name] = true

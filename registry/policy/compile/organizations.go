@@ -28,13 +28,18 @@ type organization struct {
 
 // compileOrganizations needs all names before it looks at any list, since what is
 // a user in one object may be an organization by another.
-func compileOrganizations(result *Result, instance *v1alpha1.PackagesInstance, objects []v1alpha1.PackagesOrganization) directory {
+func compileOrganizations(result *Result, s *scope, objects []v1alpha1.PackagesOrganization) directory {
 	groups := map[string][]*v1alpha1.PackagesOrganization{}
 	for i := range objects {
 		object := &objects[i]
-		if object.Namespace == instance.Namespace && object.Spec.InstanceRef.Name == instance.Name {
-			groups[object.Spec.Name] = append(groups[object.Spec.Name], object)
+		if !s.refers(object, object.Spec.InstanceRef) {
+			continue
 		}
+		if problem := s.refuseOwner(KindOrganization, object, "spec.name", object.Spec.Name); problem != nil {
+			result.Problems = append(result.Problems, *problem)
+			continue
+		}
+		groups[object.Spec.Name] = append(groups[object.Spec.Name], object)
 	}
 	d := directory{}
 	for name, group := range groups {
@@ -45,8 +50,8 @@ func compileOrganizations(result *Result, instance *v1alpha1.PackagesInstance, o
 				result.Problems = append(result.Problems, Problem{
 					Kind: KindOrganization, Namespace: object.Namespace, Name: object.Name,
 					Reason: v1alpha1.ReasonDuplicateOrganization,
-					Message: fmt.Sprintf("the organization %s is already declared by the PackagesOrganization %s: delete one of the two",
-						name, holder.Name),
+					Message: fmt.Sprintf("the organization %s is already declared by %s: delete one of the two",
+						name, s.call(KindOrganization, holder, object)),
 				})
 			}
 		}
@@ -103,10 +108,10 @@ func (d directory) ownersOf(owner string) []policy.Member {
 	return nil
 }
 
-// grants are the roles that access gives to teams with somebody in them.
-func (d directory) grants(access []v1alpha1.TeamAccess) (grants []policy.Member, faults []fault) {
-	for i, entry := range access {
-		users, missing := d.team(entry.Organization, entry.Name)
+// grants are the roles that a repository gives to teams with somebody in them.
+func (s *scope) grants(object *v1alpha1.PackagesRepository, d directory) (grants []policy.Member, faults []fault) {
+	for i, entry := range object.Spec.Access.Teams {
+		users, missing := s.team(object, d, entry.Organization, entry.Name)
 		if missing != "" {
 			faults = append(faults, fault{v1alpha1.ReasonTeamNotFound, fmt.Sprintf("spec.access.teams[%d]", i), missing})
 		}
@@ -117,8 +122,8 @@ func (d directory) grants(access []v1alpha1.TeamAccess) (grants []policy.Member,
 	return grants, faults
 }
 
-// team is the users in a team, or why there is no such team.
-func (d directory) team(organization, name string) (users []string, missing string) {
+// team is the users in a team that an object names, or why there is no such team.
+func (s *scope) team(object *v1alpha1.PackagesRepository, d directory, organization, name string) (users []string, missing string) {
 	o := d[organization]
 	switch {
 	case o == nil:
@@ -128,8 +133,8 @@ func (d directory) team(organization, name string) (users []string, missing stri
 	}
 	users, found := o.teams[name]
 	if !found {
-		return nil, fmt.Sprintf("the organization %s has no team %s: add it to the PackagesOrganization %s, or take the entry out",
-			organization, name, o.holder.Name)
+		return nil, fmt.Sprintf("the organization %s has no team %s: add it to %s, or take the entry out",
+			organization, name, s.call(KindOrganization, o.holder, object))
 	}
 	return users, ""
 }

@@ -29,10 +29,65 @@ func draw(random *rand.Rand, most int) []string {
 	return sortedSet(list)
 }
 
+// spaces are the namespaces of random objects: the instance's own, and two others.
+var spaces = map[string]map[string]string{
+	"registry": {"team": "registry"}, "north": {"team": "north"}, "south": {"team": "south", "guest": "yes"},
+}
+
+// allowedNamespaces is what a random instance says of them.
+func allowedNamespaces(random *rand.Rand) (entries []v1alpha1.AllowedNamespaces) {
+	for range random.IntN(3) {
+		entry := v1alpha1.AllowedNamespaces{Owners: draw(random, 4)}
+		switch random.IntN(4) {
+		case 0:
+			entry.Names = []string{"north"}
+		case 1:
+			entry.Names = []string{"registry", "south"}
+		case 2:
+			entry.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"guest": "yes"}}
+		case 3:
+			entry.Selector = &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{
+				{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []v1alpha1.LabelValue{"north", "elsewhere"}},
+			}}
+		}
+		entries = append(entries, entry)
+	}
+	return entries
+}
+
+// mayDeclare says by the rules' own words whether a namespace may speak for an owner.
+func mayDeclare(in Input, namespace, owner string) bool {
+	if namespace == "registry" {
+		return true
+	}
+	for _, entry := range in.Instance.Spec.AllowedNamespaces {
+		chosen := slices.Contains(entry.Names, namespace)
+		if s := entry.Selector; s != nil {
+			chosen = len(s.MatchLabels) > 0 && namespace == "south" || len(s.MatchExpressions) > 0 && namespace == "north"
+		}
+		if chosen && slices.Contains(entry.Owners, owner) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches says whether the narrowing that a token declares, and its namespace, leave
+// it OWNER/app.
+func reaches(in Input, token *v1alpha1.PackagesToken, owner string) bool {
+	list := token.Spec.Repositories
+	return mayDeclare(in, token.Namespace, owner) &&
+		(len(list) == 0 || slices.Contains(list, owner+"/*") || slices.Contains(list, owner+"/app"))
+}
+
 // world is a random input. No two objects are of one age.
 func world(random *rand.Rand) Input {
-	in := Input{Instance: instance()}
-	born := func(meta *metav1.ObjectMeta) {
+	in := Input{Instance: instance(), Namespaces: spaces}
+	in.Instance.Spec.AllowedNamespaces = allowedNamespaces(random)
+	born := func(meta *metav1.ObjectMeta, to *v1alpha1.InstanceReference) {
+		if random.IntN(2) == 0 {
+			meta.Namespace, to.Namespace = []string{"registry", "north", "south"}[random.IntN(3)], "registry"
+		}
 		meta.CreationTimestamp = metav1.NewTime(epoch.Add(time.Duration(random.Uint32()) * time.Second))
 		if random.IntN(8) == 0 {
 			meta.DeletionTimestamp = &metav1.Time{Time: epoch}
@@ -43,7 +98,7 @@ func world(random *rand.Rand) Input {
 			InstanceRef: v1alpha1.InstanceReference{Name: "acme"}, Name: names[random.IntN(len(names))],
 			Owners: draw(random, 2), Members: draw(random, 3),
 		}}
-		born(&o.ObjectMeta)
+		born(&o.ObjectMeta, &o.Spec.InstanceRef)
 		for j := range random.IntN(3) {
 			o.Spec.Teams = append(o.Spec.Teams, v1alpha1.OrganizationTeam{Name: fmt.Sprint("team-", j), Members: draw(random, 4)})
 		}
@@ -52,7 +107,7 @@ func world(random *rand.Rand) Input {
 	allRoles := []v1alpha1.RepositoryRole{v1alpha1.RoleRead, v1alpha1.RoleWrite, v1alpha1.RoleAdmin}
 	for i := range random.IntN(4) {
 		r := repo(fmt.Sprint("repository-", i), names[random.IntN(len(names))], "app")
-		born(&r.ObjectMeta)
+		born(&r.ObjectMeta, &r.Spec.InstanceRef)
 		for _, user := range draw(random, 3) {
 			r.Spec.Access.Users = append(r.Spec.Access.Users, v1alpha1.UserAccess{Name: user, Role: allRoles[random.IntN(3)]})
 		}
@@ -62,7 +117,12 @@ func world(random *rand.Rand) Input {
 		in.Repositories = append(in.Repositories, r)
 	}
 	for i := range random.IntN(4) {
-		in.Tokens = append(in.Tokens, token(fmt.Sprint("token-", i), names[random.IntN(len(names))], fmt.Sprint("value-", i)))
+		t := token(fmt.Sprint("token-", i), names[random.IntN(len(names))], fmt.Sprint("value-", random.IntN(9)))
+		born(&t.Object.ObjectMeta, &t.Object.Spec.InstanceRef)
+		for _, owner := range draw(random, 2) {
+			t.Object.Spec.Repositories = append(t.Object.Spec.Repositories, owner+[]string{"/*", "/app"}[random.IntN(2)])
+		}
+		in.Tokens = append(in.Tokens, t)
 	}
 	return in
 }
@@ -83,11 +143,38 @@ func oldest[T any, O interface {
 	return found
 }
 
+// organizationOf is the organization of a name, and repositoryOf the repository
+// OWNER/app: the oldest that was declared where it may be.
+func organizationOf(in Input, name string) *v1alpha1.PackagesOrganization {
+	return oldest(in.Organizations, func(o *v1alpha1.PackagesOrganization) bool {
+		return o.Spec.Name == name && mayDeclare(in, o.Namespace, name)
+	})
+}
+
+func repositoryOf(in Input, owner string) *v1alpha1.PackagesRepository {
+	return oldest(in.Repositories, func(r *v1alpha1.PackagesRepository) bool {
+		return r.Spec.Owner == owner && mayDeclare(in, r.Namespace, owner)
+	})
+}
+
+// works says whether a token gives anything.
+func works(in Input, token *v1alpha1.PackagesToken, value string) bool {
+	for _, other := range in.Tokens {
+		if other.Object != token && other.Object.DeletionTimestamp == nil && other.Credentials[0].ID == value && mayDeclareAny(in, other.Object.Namespace) {
+			return false
+		}
+	}
+	return token.DeletionTimestamp == nil && organizationOf(in, token.Spec.User) == nil &&
+		slices.ContainsFunc(names, func(owner string) bool { return reaches(in, token, owner) })
+}
+
+func mayDeclareAny(in Input, namespace string) bool {
+	return slices.ContainsFunc(names, func(owner string) bool { return mayDeclare(in, namespace, owner) })
+}
+
 // roleIn says by the rules' own words what role a user has in a repository.
 func roleIn(in Input, spec *v1alpha1.PackagesRepositorySpec, user string) v1alpha1.RepositoryRole {
-	declared := func(name string) *v1alpha1.PackagesOrganization {
-		return oldest(in.Organizations, func(o *v1alpha1.PackagesOrganization) bool { return o.Spec.Name == name })
-	}
+	declared := func(name string) *v1alpha1.PackagesOrganization { return organizationOf(in, name) }
 	if declared(user) != nil {
 		return ""
 	}
@@ -122,12 +209,13 @@ func roleIn(in Input, spec *v1alpha1.PackagesRepositorySpec, user string) v1alph
 	return ""
 }
 
-// Whatever is declared, in whatever order, everybody has the role that the rules
-// give, and a token of a name that is an organization's is no credential.
+// Whatever is declared, in whatever order and namespace, everybody has the role that
+// the rules give, a token reaches what it and its namespace are allowed, and one of a
+// name that is an organization's is no credential.
 func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	given, refused := 0, 0
-	for round := range 1000 {
+	given, refused, narrowed := 0, 0, 0
+	for round := range 3000 {
 		in := world(random)
 		got := Compile(in)
 		s, err := policy.NewSnapshot(got.Policy)
@@ -135,13 +223,13 @@ func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 			t.Fatalf("round %d: the registry refuses the policy: %v", round, err)
 		}
 		for _, owner := range names {
-			declared := oldest(in.Repositories, func(r *v1alpha1.PackagesRepository) bool { return r.Spec.Owner == owner })
+			declared := repositoryOf(in, owner)
 			r, found := s.Repository(owner + "/app")
 			if want := declared != nil && declared.DeletionTimestamp == nil; found != want {
 				t.Fatalf("round %d: %s/app is in the policy: %v, want %v", round, owner, found, want)
 			}
 			for _, user := range names {
-				if !found || oldest(in.Organizations, func(o *v1alpha1.PackagesOrganization) bool { return o.Spec.Name == user }) != nil {
+				if !found || organizationOf(in, user) != nil {
 					continue
 				}
 				role, _ := s.Role(user, r)
@@ -153,9 +241,27 @@ func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range got.Policy.Credentials {
-			if o := oldest(in.Organizations, func(o *v1alpha1.PackagesOrganization) bool { return o.Spec.Name == c.User }); o != nil {
-				t.Fatalf("round %d: the organization %s has a credential", round, c.User)
+		for _, token := range in.Tokens {
+			called := token.Object.Name
+			if token.Object.Namespace != "registry" {
+				called = token.Object.Namespace + "/" + called
+			}
+			c, found := s.CredentialByID(token.Credentials[0].ID)
+			found = found && c.Token == called
+			if want := works(in, token.Object, token.Credentials[0].ID); found != want {
+				t.Fatalf("round %d: the token %s of %s works: %v, want %v", round, token.Object.Name, token.Object.Namespace, found, want)
+			}
+			for _, owner := range names {
+				if !found {
+					continue
+				}
+				reached := len(c.Repositories) == 0 || slices.Contains(c.Repositories, owner+"/*") || slices.Contains(c.Repositories, owner+"/app")
+				if want := reaches(in, token.Object, owner); reached != want {
+					t.Fatalf("round %d: the token %s of %s reaches %s/app: %v, want %v", round, token.Object.Name, token.Object.Namespace, owner, reached, want)
+				}
+				if !reached {
+					narrowed++
+				}
 			}
 		}
 		refused += len(got.Problems)
@@ -171,7 +277,7 @@ func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 			t.Fatalf("round %d: another order gives another result:\n%s", round, diff)
 		}
 	}
-	if given < 500 || refused < 500 {
-		t.Errorf("%d roles and %d problems show too little", given, refused)
+	if given < 500 || refused < 500 || narrowed < 500 {
+		t.Errorf("%d roles, %d problems and %d limits of tokens show too little", given, refused, narrowed)
 	}
 }

@@ -316,4 +316,8 @@ func (s *objectSet) checkInstance(kind, name string, ref v1alpha1.InstanceRefere
 		s.fail(s.places[objectKey{kind, name}].errorAt("spec.instanceRef.name",
 			"there is no %s %s here: write %s", kindInstance, ref.Name, s.instance.Name))
 	}
+	if ref.Namespace != "" && ref.Namespace != s.namespace {
+		s.fail(s.places[objectKey{kind, name}].errorAt("spec.instanceRef.namespace",
+			"namespace %q: all objects here are of one namespace, %s: leave namespace out", ref.Namespace, s.namespace))
+	}
 }

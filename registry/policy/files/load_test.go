@@ -265,6 +265,8 @@ func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
 			[]string{"repositories.yaml:7: there is no PackagesInstance elsewhere here: write local"}},
 		"instanceRef of a token": {replaced("tokens.yml", "name: local", "name: elsewhere"),
 			[]string{"tokens.yml:7: there is no PackagesInstance elsewhere here: write local"}},
+		"instanceRef to another namespace": {replaced("tokens.yml", "name: local\n", "name: local\n    namespace: elsewhere\n"),
+			[]string{"tokens.yml:8: namespace \"elsewhere\": all objects here are of one namespace, default: leave namespace out"}},
 		"missing Secret": {replaced("tokens.yml", "name: monalisa-value\n      key", "name: nowhere\n      key"),
 			[]string{"tokens.yml:14: there is no Secret nowhere here: add it with the key token"}},
 		"missing Secret to mint": {replaced("tokens.yml", "source:\n    secretRef:\n      name: monalisa-value\n      key: token", "secret:\n    name: monalisa-token"),

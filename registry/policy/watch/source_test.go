@@ -71,7 +71,7 @@ func object(namespace string, shard policy.Shard) *v1alpha1.PackagesPolicy {
 			Labels: map[string]string{v1alpha1.LabelInstance: instanceName},
 		},
 		Spec: v1alpha1.PackagesPolicySpec{
-			InstanceRef:   v1alpha1.InstanceReference{Name: instanceName},
+			InstanceRef:   v1alpha1.LocalInstanceReference{Name: instanceName},
 			FormatVersion: int32(shard.FormatVersion), Index: int32(shard.Index),
 			Revision: shard.Revision, Parts: shard.Parts, Document: shard.Document,
 		},

@@ -28,6 +28,24 @@ var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.Acceptance
   scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.AllowedNamespaces
+  map:
+    fields:
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: owners
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: selector
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.NamespaceSelector
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.AnonymousPull
   scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.DeletionPolicy
@@ -127,8 +145,46 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+    - name: namespace
+      type:
+        scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
   scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.LocalInstanceReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.NamespaceRequirement
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: operator
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorOperator
+    - name: values
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
+          elementRelationship: associative
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.NamespaceSelector
+  map:
+    fields:
+    - name: matchExpressions
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.NamespaceRequirement
+          elementRelationship: atomic
+    - name: matchLabels
+      type:
+        map:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.OrganizationTeam
   map:
     fields:
@@ -164,6 +220,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.PackagesInstanceSpec
   map:
     fields:
+    - name: allowedNamespaces
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.AllowedNamespaces
+          elementRelationship: atomic
     - name: deletionPolicy
       type:
         namedType: com.github.packages-operator.packages-operator.api.v1alpha1.DeletionPolicy
@@ -307,7 +369,7 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: instanceRef
       type:
-        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.InstanceReference
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.LocalInstanceReference
     - name: parts
       type:
         list:

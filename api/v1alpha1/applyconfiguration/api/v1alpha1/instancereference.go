@@ -8,11 +8,14 @@ package v1alpha1
 // InstanceReferenceApplyConfiguration represents a declarative configuration of the InstanceReference type for use
 // with apply.
 //
-// InstanceReference names a PackagesInstance in the same namespace.
+// InstanceReference names a PackagesInstance.
 type InstanceReferenceApplyConfiguration struct {
-	// name is the PackagesInstance's metadata.name. It lives in the namespace of
-	// the object that refers to it.
+	// name is the PackagesInstance's metadata.name.
 	Name *string `json:"name,omitempty"`
+	// namespace is the PackagesInstance's metadata.namespace. An instance of another
+	// namespace than this object's must let this one refer to it, in its
+	// spec.allowedNamespaces. Default: this object's own namespace.
+	Namespace *string `json:"namespace,omitempty"`
 }
 
 // InstanceReferenceApplyConfiguration constructs a declarative configuration of the InstanceReference type for use with
@@ -26,5 +29,13 @@ func InstanceReference() *InstanceReferenceApplyConfiguration {
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *InstanceReferenceApplyConfiguration) WithName(value string) *InstanceReferenceApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithNamespace sets the Namespace field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Namespace field is set to the value of the last call.
+func (b *InstanceReferenceApplyConfiguration) WithNamespace(value string) *InstanceReferenceApplyConfiguration {
+	b.Namespace = &value
 	return b
 }

@@ -17,8 +17,9 @@ import (
 // PackagesInstanceApplyConfiguration represents a declarative configuration of the PackagesInstance type for use
 // with apply.
 //
-// PackagesInstance is a private Docker registry: one host name, one store, and
-// the repositories and tokens of its namespace that refer to it.
+// PackagesInstance is a private Docker registry: one host name, one store, and the
+// organizations, repositories and tokens that refer to it, of its own namespace and of
+// those that it allows.
 type PackagesInstanceApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -32,6 +32,13 @@ type PackagesInstanceSpecApplyConfiguration struct {
 	// exposure says how clients outside the cluster reach the instance. Without it
 	// there is a Service only.
 	Exposure *ExposureSpecApplyConfiguration `json:"exposure,omitempty"`
+	// allowedNamespaces are the other namespaces whose organizations, repositories
+	// and tokens may name this instance, each for the owners that it is allowed, and
+	// for no other. A namespace in several entries is allowed the owners of all of
+	// them. Taking it off ends within a second what its objects gave; images are
+	// kept. Default: the instance's own namespace only, which may speak for every
+	// owner, whatever is written here.
+	AllowedNamespaces []AllowedNamespacesApplyConfiguration `json:"allowedNamespaces,omitempty"`
 	// deletionPolicy says what becomes of the stored packages when the instance is
 	// deleted: Retain keeps the volume, and an instance of the same name in the
 	// same namespace takes it up again; Delete deletes it. Default: Retain.
@@ -88,6 +95,19 @@ func (b *PackagesInstanceSpecApplyConfiguration) WithStorage(value *StorageSpecA
 // If called multiple times, the Exposure field is set to the value of the last call.
 func (b *PackagesInstanceSpecApplyConfiguration) WithExposure(value *ExposureSpecApplyConfiguration) *PackagesInstanceSpecApplyConfiguration {
 	b.Exposure = value
+	return b
+}
+
+// WithAllowedNamespaces adds the given value to the AllowedNamespaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the AllowedNamespaces field.
+func (b *PackagesInstanceSpecApplyConfiguration) WithAllowedNamespaces(values ...*AllowedNamespacesApplyConfiguration) *PackagesInstanceSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithAllowedNamespaces")
+		}
+		b.AllowedNamespaces = append(b.AllowedNamespaces, *values[i])
+	}
 	return b
 }
 

@@ -11,7 +11,7 @@ package v1alpha1
 // PackagesPolicySpec is one part of a compiled policy.
 type PackagesPolicySpecApplyConfiguration struct {
 	// instanceRef names the PackagesInstance that the policy is for.
-	InstanceRef *InstanceReferenceApplyConfiguration `json:"instanceRef,omitempty"`
+	InstanceRef *LocalInstanceReferenceApplyConfiguration `json:"instanceRef,omitempty"`
 	// formatVersion says how to read document. A pod that does not know it keeps
 	// the policy it has.
 	FormatVersion *int32 `json:"formatVersion,omitempty"`
@@ -37,7 +37,7 @@ func PackagesPolicySpec() *PackagesPolicySpecApplyConfiguration {
 // WithInstanceRef sets the InstanceRef field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the InstanceRef field is set to the value of the last call.
-func (b *PackagesPolicySpecApplyConfiguration) WithInstanceRef(value *InstanceReferenceApplyConfiguration) *PackagesPolicySpecApplyConfiguration {
+func (b *PackagesPolicySpecApplyConfiguration) WithInstanceRef(value *LocalInstanceReferenceApplyConfiguration) *PackagesPolicySpecApplyConfiguration {
 	b.InstanceRef = value
 	return b
 }
