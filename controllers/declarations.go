@@ -60,7 +60,8 @@ func (v *verdicts) conclude(ctx context.Context, instances *references, d declar
 // findingOf is a problem as the reason why an object is not ready. What is named and
 // missing may still come: objects are applied in any order.
 func findingOf(problem *compile.Problem) *finding {
-	if problem.Reason == v1alpha1.ReasonTeamNotFound {
+	switch problem.Reason {
+	case v1alpha1.ReasonTeamNotFound, v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIssuerUnknown:
 		return progressing(problem.Reason, problem.Message)
 	}
 	return stalled(problem.Reason, problem.Message)

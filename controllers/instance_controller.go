@@ -29,6 +29,8 @@ type instanceReconciler struct {
 	*writer
 	sources      *userSecrets
 	labels       *namespaceLabels
+	accounts     *serviceAccounts
+	issuer       *clusterIssuer
 	certificates *certificates
 	verdicts     *verdicts
 	pods         PodStatusReader
@@ -63,6 +65,8 @@ type instanceScope struct {
 	purges      []string
 	revision    string
 	certificate certificateVerdict
+	// issuerAfter is when to ask again who signs tokens of ServiceAccounts, 0 for never.
+	issuerAfter time.Duration
 	// pollAfter is when pods have to be asked again, 0 for not at all.
 	pollAfter time.Duration
 
@@ -158,6 +162,9 @@ func (r *instanceReconciler) summarize(ctx context.Context, s *instanceScope) (c
 	}
 	if f := s.conclusion.finding; f != nil && f.again > 0 {
 		sooner(f.again)
+	}
+	if s.issuerAfter > 0 {
+		sooner(s.issuerAfter)
 	}
 	if again := s.certificate.again; !again.IsZero() {
 		sooner(max(again.Sub(r.now()), time.Second))

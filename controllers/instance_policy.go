@@ -137,6 +137,9 @@ func (r *instanceReconciler) applyPolicy(ctx context.Context, s *instanceScope) 
 	if err != nil {
 		return err
 	}
+	if s.issuerAfter, err = r.admitWorkloads(ctx, &input); err != nil {
+		return err
+	}
 	input.Instance = s.instance.DeepCopy()
 	input.Instance.UID = s.dataUID
 	result := compile.Compile(input)

@@ -29,6 +29,9 @@ package controllers
 // Labels of namespaces, for the selectors of spec.allowedNamespaces:
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
 //
+// Who signs the tokens of ServiceAccounts, for spec.access.serviceAccounts:
+// +kubebuilder:rbac:urls=/.well-known/openid-configuration;/openid/v1/jwks,verbs=get
+//
 // Why an instance is not ready, and what happened to it:
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

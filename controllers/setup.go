@@ -106,7 +106,8 @@ func namespaceConfigs(namespaces []string) map[string]cache.Config {
 }
 
 // newMetadata is a cache of what is needed of objects that are not ours: of every
-// Secret its name and version, see userSecrets, and of every namespace its labels.
+// Secret its name and version, see userSecrets, of every ServiceAccount its name and
+// UID, and of every namespace its labels.
 // Helm's own records of releases, the most frequent and largest of all Secrets, are
 // left out: nobody brings a token in one.
 func newMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
@@ -132,7 +133,7 @@ func newMetadata(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
 		DefaultTransform: func(object any) (any, error) {
 			if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
 				meta.ObjectMeta = metav1.ObjectMeta{
-					Namespace: meta.Namespace, Name: meta.Name,
+					Namespace: meta.Namespace, Name: meta.Name, DeletionTimestamp: meta.DeletionTimestamp,
 					UID: meta.UID, ResourceVersion: meta.ResourceVersion,
 				}
 			}
@@ -153,6 +154,9 @@ const (
 	// indexSecret is the name of the Secret that a token reads or writes, or that an
 	// instance takes its certificate from.
 	indexSecret = "secret"
+	// indexServiceAccount are the ServiceAccounts that a repository gives a role:
+	// NAMESPACE/NAME.
+	indexServiceAccount = "spec.access.serviceAccounts"
 )
 
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
@@ -165,6 +169,17 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexInstance, func(object client.Object) []string {
 			return []string{instanceOf(object).String()}
+		}),
+		indexer.IndexField(ctx, &v1alpha1.PackagesRepository{}, indexServiceAccount, func(object client.Object) []string {
+			repository, ok := object.(*v1alpha1.PackagesRepository)
+			if !ok {
+				return nil
+			}
+			var accounts []string
+			for _, entry := range repository.Spec.Access.ServiceAccounts {
+				accounts = append(accounts, types.NamespacedName{Namespace: entry.Namespace, Name: entry.Name}.String())
+			}
+			return accounts
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesInstance{}, indexSecret, func(object client.Object) []string {
 			instance, ok := object.(*v1alpha1.PackagesInstance)
@@ -218,6 +233,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 	if len(namespaces) == 0 {
 		labels.metadata = metadata
 	}
+	issuer, err := newClusterIssuer(mgr, options.Now)
+	if err != nil {
+		return err
+	}
 	instances := &references{cached: mgr.GetClient(), labels: labels}
 	w := &writer{cached: mgr.GetClient(), live: mgr.GetAPIReader()}
 	sources := &userSecrets{metadata: metadata, live: mgr.GetAPIReader()}
@@ -232,6 +251,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 		func() error {
 			r := &instanceReconciler{
 				writer: w, sources: sources, labels: labels, verdicts: verdicts, pods: options.Pods, health: health, reporter: events,
+				accounts: &serviceAccounts{metadata: metadata, namespaces: namespaces}, issuer: issuer,
 				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
 				namespaces:   namespaces,
 				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,

@@ -59,6 +59,7 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, metadata cache.Cache) error
 		}))).
 		WatchesRawSource(source.Kind(metadata, secretMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesNaming))).
 		WatchesRawSource(source.Func(r.health.source)).
+		WatchesRawSource(source.Kind(metadata, serviceAccountMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesEmploying))).
 		WithOptions(controllerOptions()).
 		Complete(r)
 }

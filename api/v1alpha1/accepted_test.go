@@ -57,6 +57,8 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"namespaces by every kind of selector", instance, spec("allowedNamespaces: [{selector: {}, owners: [a]}, {selector: {matchLabels: {example.com/team: a, plain: ''}, matchExpressions: [" +
 			"{key: a, operator: In, values: [b, '']}, {key: a, operator: NotIn, values: [c]}, {key: d, operator: Exists}, {key: e, operator: DoesNotExist, values: []}]}, owners: [a, b]}]")},
 		{"organization of an instance elsewhere", organization, spec("instanceRef: {namespace: %s}", label63)},
+		{"the most and longest ServiceAccounts", repository, spec("access: {serviceAccounts: [%s]}", list(100, "{namespace: "+label63+", name: "+strings.Repeat("a", 250)+"%03d, role: Admin}"))},
+		{"the same name in two namespaces", repository, spec("access: {serviceAccounts: [{namespace: a, name: default, role: Read}, {namespace: b, name: default, role: Write}]}")},
 		{"repository of an instance elsewhere", repository, spec("instanceRef: {namespace: registry}")},
 		{"token of an instance elsewhere", token, spec("instanceRef: {namespace: '0'}")},
 

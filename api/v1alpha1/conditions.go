@@ -129,6 +129,11 @@ const (
 	ReasonNotAMember = "NotAMember"
 	// ReasonTeamNotFound: access names a team that no organization has.
 	ReasonTeamNotFound = "TeamNotFound"
+	// ReasonServiceAccountNotFound: access names a ServiceAccount that is not there.
+	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
+	// ReasonIssuerUnknown: access names ServiceAccounts, and the operator cannot find
+	// out by which keys their tokens are signed.
+	ReasonIssuerUnknown = "IssuerUnknown"
 	// ReasonSecretConflict: the Secret to write belongs to somebody else.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretNotFound: the Secret to read is missing.

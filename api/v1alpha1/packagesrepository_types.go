@@ -102,6 +102,41 @@ type RepositoryAccess struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=100
 	Teams []TeamAccess `json:"teams,omitempty"`
+
+	// serviceAccounts are the ServiceAccounts of the cluster whose pods may use the
+	// repository and what they may do in it, each named once. A pod signs in with a
+	// token of its ServiceAccount that is projected into it for the audience of the
+	// Docker registry's host, and for no other; there is no PackagesToken and no
+	// Secret. Beside the repositories that name it a ServiceAccount may pull from those
+	// whose visibility is Internal or Public.
+	// +optional
+	// +listType=map
+	// +listMapKey=namespace
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	ServiceAccounts []ServiceAccountAccess `json:"serviceAccounts,omitempty"`
+}
+
+// ServiceAccountAccess is a ServiceAccount's role in a repository.
+type ServiceAccountAccess struct {
+	// namespace is the ServiceAccount's metadata.namespace; any of the cluster.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write the name of a namespace: lower-case letters, digits and '-', such as ci"
+	Namespace string `json:"namespace"`
+
+	// name is the ServiceAccount's metadata.name. One that is deleted and made again
+	// under this name has the role as well; tokens of the one before have nothing.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the metadata.name of a ServiceAccount: lower-case letters, digits, '-' and '.', such as builder"
+	Name string `json:"name"`
+
+	// role is Read (pull), Write (pull and push) or Admin (pull, push and delete).
+	// +required
+	Role RepositoryRole `json:"role"`
 }
 
 // UserAccess is one user's role in a repository.
@@ -150,7 +185,8 @@ type PackagesRepositoryStatus struct {
 	// conditions say how the repository is: Ready, Reconciling and Stalled as
 	// kstatus defines them, and Accepted, which is False while another object
 	// holds the same owner and name, or while an entry of access gives nothing: one
-	// for a user whose name is an organization's, or for a team that is not there.
+	// for a user whose name is an organization's, for a team that is not there, or for
+	// a ServiceAccount that is not there.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -221,7 +221,24 @@ func TestBadRepositoryIsRefused(t *testing.T) {
 	for i := range 101 {
 		teams = append(teams, fmt.Sprintf("{organization: octo-org, name: team%d, role: Read}", i))
 	}
+	account := func(format string, args ...any) string {
+		return spec("access: {serviceAccounts: [{%s}]}", fmt.Sprintf(format, args...))
+	}
+	var accounts []string
+	for i := range 101 {
+		accounts = append(accounts, fmt.Sprintf("{namespace: ci, name: account%d, role: Read}", i))
+	}
 	table := []refused{
+		{"a ServiceAccount without a namespace", repository, account("name: builder, role: Read"), []string{"spec.access.serviceAccounts[0].namespace: Required value"}},
+		{"a ServiceAccount without a name", repository, account("namespace: ci, role: Read"), []string{"spec.access.serviceAccounts[0].name: Required value"}},
+		{"a ServiceAccount without a role", repository, account("namespace: ci, name: builder"), []string{"spec.access.serviceAccounts[0].role: Required value"}},
+		{"a ServiceAccount of an unknown role", repository, account("namespace: ci, name: builder, role: Push"), []string{`spec.access.serviceAccounts[0].role: supported values: "Read", "Write", "Admin"`}},
+		{"a ServiceAccount by its user name", repository, account("namespace: ci, name: 'system:serviceaccount:ci:builder', role: Read"), []string{"spec.access.serviceAccounts[0].name: write the metadata.name of a ServiceAccount: lower-case letters, digits, '-' and '.', such as builder"}},
+		{"every ServiceAccount of a namespace", repository, account("namespace: ci, name: '*', role: Read"), []string{"spec.access.serviceAccounts[0].name: write the metadata.name of a ServiceAccount: lower-case letters, digits, '-' and '.', such as builder"}},
+		{"a ServiceAccount of every namespace", repository, account("namespace: '*', name: builder, role: Read"), []string{"spec.access.serviceAccounts[0].namespace: write the name of a namespace: lower-case letters, digits and '-', such as ci"}},
+		{"a ServiceAccount twice", repository, spec("access: {serviceAccounts: [{namespace: ci, name: builder, role: Read}, {namespace: ci, name: builder, role: Write}]}"), []string{`spec.access.serviceAccounts[1]: Duplicate value: {"name":"builder","namespace":"ci"}`}},
+		{"101 ServiceAccounts", repository, spec("access: {serviceAccounts: [%s]}", strings.Join(accounts, ", ")), []string{"spec.access.serviceAccounts: must have at most 100 items"}},
+		{"an instance in a namespace that is no name", repository, spec("instanceRef: {namespace: Registry}"), []string{"spec.instanceRef.namespace: write the name of a namespace: lower-case letters, digits and '-', such as registry"}},
 		{"no instanceRef", repository, spec("instanceRef: null"), []string{"spec.instanceRef: Required value"}},
 		{"instanceRef without a name", repository, spec("instanceRef: {name: null}"), []string{"spec.instanceRef.name: Required value"}},
 		{"instanceRef that no instance can have", repository, spec("instanceRef: {name: Acme}"), []string{"spec.instanceRef.name: write the metadata.name of a PackagesInstance: lower-case letters, digits and '-', beginning with a letter, such as acme"}},

@@ -26,8 +26,9 @@ const (
 	// leeway is how far the clocks of two replicas may be apart.
 	leeway = 5 * time.Second
 
-	// maxBasicLength bounds the encoded part of a Basic header, in bytes.
-	maxBasicLength = 1 << 10
+	// maxBasicLength bounds the encoded part of a Basic header, in bytes: the longest
+	// token of a ServiceAccount, with a user name.
+	maxBasicLength = 6 << 10
 )
 
 // Authority identifies actors and issues bearer tokens.
@@ -48,6 +49,9 @@ type Actor struct {
 	credential *policy.Credential
 	// bearer is nil unless a bearer token was presented.
 	bearer *claims
+	// end of what was presented, where that is not the credential itself but a token of
+	// a ServiceAccount; else zero.
+	end time.Time
 }
 
 // Anonymous says that the actor presented no token of a user.
@@ -108,8 +112,8 @@ func (a Actor) allows(kind, name, action string) bool {
 }
 
 // Identify reads an Authorization header (RFC 9110, section 11.6.2). Without one
-// the actor is anonymous. Basic carries a token's value as the password, and its
-// user name is ignored. Bearer carries what IssueToken gave out; it stands for its
+// the actor is anonymous. Basic carries a token's value as the password, or a token of
+// a ServiceAccount, and its user name is ignored. Bearer carries what IssueToken gave out; it stands for its
 // credential only while the policy has that credential. Every failure is
 // ErrBadCredential.
 func (a *Authority) Identify(s *policy.Snapshot, authorization string) (Actor, error) {
@@ -140,13 +144,26 @@ func IsLogin(authorization string) bool {
 
 func (a *Authority) identifyValue(s *policy.Snapshot, value string) (Actor, error) {
 	if len(value) > credential.MaxLength {
-		return Actor{}, ErrBadCredential
+		return a.identifyWorkload(s, value)
 	}
 	c, found := s.CredentialByValue(value)
 	if !found || expired(c, a.now()) {
 		return Actor{}, ErrBadCredential
 	}
 	return Actor{snapshot: s, credential: c}, nil
+}
+
+// identifyWorkload takes a token that the cluster gave to a program of a ServiceAccount.
+// None is as short as a PackagesToken's value. It counts as over a little early, so
+// that a bearer token for it, which other replicas may take for that much longer, never
+// outlives it.
+func (a *Authority) identifyWorkload(s *policy.Snapshot, token string) (Actor, error) {
+	c, said, ok := s.CredentialByWorkload(token)
+	end, now := said.Expires.Add(-leeway), a.now()
+	if !ok || now.Before(said.NotBefore.Add(-leeway)) || !now.Before(end) {
+		return Actor{}, ErrBadCredential
+	}
+	return Actor{snapshot: s, credential: c, end: end}, nil
 }
 
 func (a *Authority) identifyBearer(s *policy.Snapshot, token string) (Actor, error) {
@@ -180,10 +197,11 @@ func (a *Authority) identifyBearer(s *policy.Snapshot, token string) (Actor, err
 // end of a bearer token, which is sooner, ends no request that began before it.
 func (a *Authority) Renew(s *policy.Snapshot, actor Actor) (Actor, error) {
 	c, found := actor.under(s)
-	if !found || c != nil && expired(c, a.now()) {
+	now := a.now()
+	if !found || c != nil && expired(c, now) || !actor.end.IsZero() && !now.Before(actor.end) {
 		return Actor{}, ErrBadCredential
 	}
-	return Actor{snapshot: s, credential: c, bearer: actor.bearer}, nil
+	return Actor{snapshot: s, credential: c, bearer: actor.bearer, end: actor.end}, nil
 }
 
 func expired(c *policy.Credential, now time.Time) bool {

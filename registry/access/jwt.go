@@ -13,8 +13,9 @@ import (
 )
 
 // maxTokenLength bounds a bearer token, in bytes. IssueToken stays below it: access
-// to maxScopes images takes 7 KiB of JSON at most, and a third more in base64.
-const maxTokenLength = 10 << 10
+// to maxScopes images takes 7 KiB of JSON at most, the name of a ServiceAccount a
+// third of one, and base64 a third more.
+const maxTokenLength = 11 << 10
 
 // claims are the payload of a bearer token: those of RFC 7519, Docker's access
 // list, and cid, the credential that the token stands for (empty: nobody's).

@@ -37,7 +37,7 @@ var ErrInvalidRequest = errors.New("invalid token request")
 
 // TokenRequest is a request to the token endpoint: GET with an Authorization
 // header, or POST with a form (password or refresh token). At most one credential
-// may be in it. A refresh token is the value of a token, like a password.
+// may be in it. A refresh token is what a password may be.
 type TokenRequest struct {
 	Authorization string
 	Username      string
@@ -72,8 +72,9 @@ type TokenResponse struct {
 
 // IssueToken gives out a bearer token with what the credential may do of what is
 // asked for; the rest is left out without a word, as Docker's clients expect, and
-// the request that needs it is told why. The token ends when its credential does,
-// and is worth nothing without it.
+// the request that needs it is told why. The token ends when its credential does, or
+// the token of a ServiceAccount that it was issued for, and is worth nothing without
+// the credential.
 //
 // The errors are ErrBadCredential, also for no credential where the policy lets
 // nobody in without one, and ErrInvalidRequest with the reason.
@@ -98,6 +99,9 @@ func (a *Authority) IssueToken(s *policy.Snapshot, request TokenRequest) (TokenR
 	expires := issued.Add(TokenLifetime)
 	if c := actor.credential; c != nil && c.NotAfter != nil && c.NotAfter.Before(expires) {
 		expires = c.NotAfter.Truncate(time.Second)
+	}
+	if end := actor.end; !end.IsZero() && end.Before(expires) {
+		expires = end
 	}
 	token, err := a.keys.Keys().sign(claims{
 		Issuer:     p.Instance.UID,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/credential"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // FormatVersion is the version of the Policy document written by this release.
@@ -40,6 +41,12 @@ type Policy struct {
 	Credentials []Credential `json:"credentials,omitempty"`
 	// Purges whose content is to be deleted for good, sorted by ID.
 	Purges []Purge `json:"purges,omitempty"`
+	// Issuer signs the tokens of the cluster's ServiceAccounts; none if no repository
+	// has a role for one.
+	Issuer workload.Issuer `json:"issuer,omitzero"`
+	// ServiceAccounts that may sign in with such tokens, sorted by user. Repositories
+	// have their roles among those of users.
+	ServiceAccounts []ServiceAccount `json:"serviceAccounts,omitempty"`
 }
 
 // Instance names the PackagesInstance that a policy was compiled from.
@@ -167,8 +174,8 @@ type Repository struct {
 	Owner      string     `json:"owner"`
 	Name       string     `json:"name"`
 	Visibility Visibility `json:"visibility"`
-	// Users with a role of their own, sorted by name. The owner is Admin
-	// without being listed.
+	// Users and ServiceAccounts with a role of their own, sorted by name. The owner is
+	// Admin without being listed.
 	Users []Member `json:"users,omitempty"`
 	// Teams with a role, sorted by name.
 	Teams []Member `json:"teams,omitempty"`
@@ -204,6 +211,17 @@ type Credential struct {
 	// NotAfter is the first instant at which the credential is refused; nil
 	// means that it does not expire.
 	NotAfter *time.Time `json:"notAfter,omitempty"`
+}
+
+// ServiceAccount is a ServiceAccount of the cluster with a role in some repository.
+type ServiceAccount struct {
+	// User is workload.User of it, and UID its metadata.uid: a later one of the same
+	// name is another.
+	User string `json:"user"`
+	UID  string `json:"uid"`
+	// Repositories narrows what it may do, as those of a Credential; empty does not
+	// narrow.
+	Repositories []string `json:"repositories,omitempty"`
 }
 
 // Purge asks for the deletion of a repository's content.

@@ -14,6 +14,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 const (
@@ -55,6 +57,8 @@ type headDocument struct {
 	ForeignLayers     Acceptance    `json:"foreignLayers,omitempty"`
 	MissingReferences Acceptance    `json:"missingReferences,omitempty"`
 	Limits            Limits        `json:"limits,omitzero"`
+
+	Issuer workload.Issuer `json:"issuer,omitzero"`
 }
 
 // partDocument holds what is many. What an item says decides its shard, so that a
@@ -64,10 +68,12 @@ type partDocument struct {
 	Credentials  []Credential `json:"credentials,omitempty"`
 	Purges       []Purge      `json:"purges,omitempty"`
 	Teams        []Team       `json:"teams,omitempty"`
+
+	ServiceAccounts []ServiceAccount `json:"serviceAccounts,omitempty"`
 }
 
 // Names of partDocument's fields, in the order of item.list.
-var partFields = [...]string{"repositories", "credentials", "purges", "teams"}
+var partFields = [...]string{"repositories", "credentials", "purges", "teams", "serviceAccounts"}
 
 // item is one encoded element of a partDocument.
 type item struct {
@@ -88,6 +94,7 @@ func splitSorted(p Policy) (shards []Shard, revision string, err error) {
 	head, err := json.Marshal(headDocument{
 		Instance: p.Instance, Hosts: p.Hosts, Support: p.Support, AnonymousPull: p.AnonymousPull,
 		ForeignLayers: p.ForeignLayers, MissingReferences: p.MissingReferences, Limits: p.Limits,
+		Issuer: p.Issuer,
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("encode settings: %w", err)
@@ -118,7 +125,7 @@ func splitSorted(p Policy) (shards []Shard, revision string, err error) {
 }
 
 func encodeItems(p Policy) ([]item, error) {
-	items := make([]item, 0, len(p.Repositories)+len(p.Credentials)+len(p.Purges)+len(p.Teams))
+	items := make([]item, 0, len(p.Repositories)+len(p.Credentials)+len(p.Purges)+len(p.Teams)+len(p.ServiceAccounts))
 	add := func(list int, key string, value any) error {
 		encoded, err := json.Marshal(value)
 		if err != nil {
@@ -151,11 +158,16 @@ func encodeItems(p Policy) ([]item, error) {
 			return nil, err
 		}
 	}
+	for i := range p.ServiceAccounts {
+		if err := add(4, p.ServiceAccounts[i].User, &p.ServiceAccounts[i]); err != nil {
+			return nil, err
+		}
+	}
 	return items, nil
 }
 
 // emptyPart is as long as the frame around a part's items can be.
-const emptyPart = `{"repositories":[],"credentials":[],"purges":[],"teams":[]}`
+const emptyPart = `{"repositories":[],"credentials":[],"purges":[],"teams":[],"serviceAccounts":[]}`
 
 // spreadItems doubles the number of parts until every document is short enough.
 func spreadItems(items []item) ([]string, error) {
@@ -259,6 +271,7 @@ func (r *Reader) join(shards []Shard) (Policy, string, error) {
 	p := Policy{
 		Instance: settings.Instance, Hosts: settings.Hosts, Support: settings.Support, AnonymousPull: settings.AnonymousPull,
 		ForeignLayers: settings.ForeignLayers, MissingReferences: settings.MissingReferences, Limits: settings.Limits,
+		Issuer: settings.Issuer,
 	}
 	parts := make(map[string]partDocument, len(documents))
 	for i, digest := range shards[head].Parts[1:] {
@@ -273,6 +286,7 @@ func (r *Reader) join(shards []Shard) (Policy, string, error) {
 		p.Credentials = append(p.Credentials, part.Credentials...)
 		p.Purges = append(p.Purges, part.Purges...)
 		p.Teams = append(p.Teams, part.Teams...)
+		p.ServiceAccounts = append(p.ServiceAccounts, part.ServiceAccounts...)
 	}
 	r.parts = parts
 	return sorted(p), revision, nil

@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 func mustSplit(t testing.TB, p Policy) []Shard {
@@ -35,7 +37,17 @@ func mustSplit(t testing.TB, p Policy) []Shard {
 func randomPolicy(random *rand.Rand, n int) Policy {
 	p := example()
 	p.Support = []Support{SupportEnabled, SupportReadOnly, SupportDisabled}[random.IntN(3)]
-	p.Repositories, p.Credentials, p.Purges, p.Teams = nil, nil, nil, nil
+	p.Repositories, p.Credentials, p.Purges, p.Teams, p.ServiceAccounts = nil, nil, nil, nil, nil
+	if random.IntN(3) == 0 {
+		p.Issuer = workload.Issuer{}
+	}
+	for i := range random.IntN(n + 1) {
+		account := ServiceAccount{User: workload.User("ci", fmt.Sprint(random.Uint32())), UID: fmt.Sprint(i)}
+		for j := range random.IntN(5) {
+			account.Repositories = append(account.Repositories, fmt.Sprintf("o%d/*", 7-j))
+		}
+		p.ServiceAccounts = append(p.ServiceAccounts, account)
+	}
 	for i := range random.IntN(n + 1) {
 		team := Team{Name: fmt.Sprintf("org%d/t%d", i%5, i)}
 		for j := range 1 + random.IntN(40) {
@@ -300,13 +312,14 @@ func TestSettingsAtTheirDefaultsAreNotWritten(t *testing.T) {
 		return slices.Sorted(maps.Keys(head))
 	}
 	p := example()
-	p.ForeignLayers, p.MissingReferences, p.Limits = Reject, Reject, Limits{}
+	issuer := p.Issuer
+	p.ForeignLayers, p.MissingReferences, p.Limits, p.Issuer = Reject, Reject, Limits{}, workload.Issuer{}
 	slices.Sort(before)
 	if diff := cmp.Diff(before, fields(p)); diff != "" {
 		t.Errorf("settings by default (-want +got):\n%s", diff)
 	}
-	p.MissingReferences, p.Limits.WarnImageSize = Allow, 1
-	if diff := cmp.Diff(append([]string{"limits", "missingReferences"}, before...), fields(p), cmpopts.SortSlices(strings.Compare)); diff != "" {
+	p.MissingReferences, p.Limits.WarnImageSize, p.Issuer = Allow, 1, issuer
+	if diff := cmp.Diff(append([]string{"issuer", "limits", "missingReferences"}, before...), fields(p), cmpopts.SortSlices(strings.Compare)); diff != "" {
 		t.Errorf("settings in use (-want +got):\n%s", diff)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/packages-operator/packages-operator/registry/credential"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // Snapshot is an immutable Policy with the indexes that requests need. It is safe
@@ -25,6 +26,10 @@ type Snapshot struct {
 	prefixes []string
 	byHash   map[credential.Hash]*Credential
 	byID     map[string]*Credential
+	// workloads verifies tokens of ServiceAccounts, nil for none; accounts are the
+	// credentials that these stand for, by user.
+	workloads *workload.Verifier
+	accounts  map[string]*Credential
 }
 
 // NewSnapshot checks a policy, sorts it and indexes it. It refuses what this
@@ -85,7 +90,41 @@ func newSnapshot(p Policy, revision string) (*Snapshot, error) {
 		}
 		s.byID[c.ID], s.byHash[c.Hash] = c, c
 	}
+	if err := s.admitWorkloads(); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// admitWorkloads makes a credential of every ServiceAccount: it may be used for
+// everything that its roles allow, as long as there is a token for it.
+func (s *Snapshot) admitWorkloads() error {
+	if !s.policy.Issuer.IsZero() {
+		verifier, err := workload.NewVerifier(s.policy.Issuer)
+		if err != nil {
+			return err
+		}
+		s.workloads = verifier
+	}
+	s.accounts = make(map[string]*Credential, len(s.policy.ServiceAccounts))
+	for i := range s.policy.ServiceAccounts {
+		account := &s.policy.ServiceAccounts[i]
+		if !workload.IsUser(account.User) || account.UID == "" {
+			return fmt.Errorf("service account %q of UID %q is incomplete", account.User, account.UID)
+		}
+		c := &Credential{
+			ID: workload.ID(account.User, account.UID), User: account.User,
+			Scopes: []Scope{ScopeDelete, ScopeRead, ScopeWrite}, Repositories: account.Repositories,
+		}
+		if err := checkNarrowing(c); err != nil {
+			return err
+		}
+		if s.byID[c.ID] != nil || s.accounts[c.User] != nil {
+			return fmt.Errorf("service account %s is there twice", c.User)
+		}
+		s.byID[c.ID], s.accounts[c.User] = c, c
+	}
+	return nil
 }
 
 // Policy is the whole policy, sorted as its fields say. The caller must not change
@@ -143,7 +182,22 @@ func (s *Snapshot) CredentialByValue(value string) (*Credential, bool) {
 	return c, found
 }
 
-// CredentialByID finds a credential by its public ID. It does not look at NotAfter.
+// CredentialByWorkload finds the credential that a token of a ServiceAccount stands
+// for, and returns it with the time in which the token holds. It does not look at that.
+func (s *Snapshot) CredentialByWorkload(token string) (*Credential, workload.Token, bool) {
+	said, ok := s.workloads.Verify(token, s.policy.Hosts.Docker)
+	if !ok {
+		return nil, workload.Token{}, false
+	}
+	c := s.accounts[said.User]
+	if c == nil || c.ID != workload.ID(said.User, said.UID) {
+		return nil, workload.Token{}, false
+	}
+	return c, said, true
+}
+
+// CredentialByID finds a credential by its public ID, that of a ServiceAccount too. It
+// does not look at NotAfter.
 func (s *Snapshot) CredentialByID(id string) (*Credential, bool) {
 	c, found := s.byID[id]
 	return c, found
@@ -178,6 +232,12 @@ func sorted(p Policy) Policy {
 		p.Teams[i].Users = sortedBy(p.Teams[i].Users, strings.Compare)
 	}
 	p.Teams = sortedBy(p.Teams, func(a, b Team) int { return strings.Compare(a.Name, b.Name) })
+	p.Issuer.Keys = sortedBy(p.Issuer.Keys, func(a, b workload.Key) int { return strings.Compare(a.ID, b.ID) })
+	p.ServiceAccounts = slices.Clone(p.ServiceAccounts)
+	for i := range p.ServiceAccounts {
+		p.ServiceAccounts[i].Repositories = sortedBy(p.ServiceAccounts[i].Repositories, strings.Compare)
+	}
+	p.ServiceAccounts = sortedBy(p.ServiceAccounts, func(a, b ServiceAccount) int { return strings.Compare(a.User, b.User) })
 	return p
 }
 
@@ -286,6 +346,10 @@ func checkCredential(c *Credential) error {
 			return fmt.Errorf("credential %s: scope %q is unknown", c.ID, scope)
 		}
 	}
+	return checkNarrowing(c)
+}
+
+func checkNarrowing(c *Credential) error {
 	for _, pattern := range c.Repositories {
 		owner, name, found := strings.Cut(pattern, "/")
 		if !found || !component(owner) || !component(name) {

@@ -4,6 +4,10 @@
 package policy
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/packages-operator/packages-operator/registry/credential"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // example is a policy with one of everything, in no order.
@@ -48,8 +53,27 @@ func example() Policy {
 			}(),
 		},
 		Purges: []Purge{{ID: "9f", Owner: "octocat", Name: "old"}},
+		Issuer: workload.Issuer{Name: "https://cluster.test", Keys: []workload.Key{
+			{ID: "second", Algorithm: "ES256", DER: issuerKey()}, {ID: "first", Algorithm: "ES256", DER: issuerKey()},
+		}},
+		ServiceAccounts: []ServiceAccount{
+			{User: workload.User("ci", "reader"), UID: "r1", Repositories: []string{"octocat/*", "hubot/*"}}, {User: workload.User("ci", "builder"), UID: "b1"},
+		},
 	}
 }
+
+// issuerKey is a public key.
+var issuerKey = sync.OnceValue(func() []byte {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		panic(err)
+	}
+	return der
+})
 
 func credentialOf(value, user string, scopes ...Scope) Credential {
 	return Credential{ID: credential.ID(value), Hash: credential.Sum(value), Token: user + "-token", User: user, Scopes: scopes}
@@ -218,6 +242,14 @@ func TestSnapshotRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		"hash twice":             {func(p *Policy) { p.Credentials[0].Hash = p.Credentials[1].Hash }, "there twice"},
 		"id twice":               {func(p *Policy) { p.Credentials[0].ID = p.Credentials[1].ID }, "there twice"},
 		"narrowed to everything": {func(p *Policy) { p.Credentials[0].Repositories = []string{"*"} }, "neither OWNER/REPOSITORY nor OWNER/*"},
+		"nameless account":       {func(p *Policy) { p.ServiceAccounts[0].User = "" }, "incomplete"},
+		"account that is a user": {func(p *Policy) { p.ServiceAccounts[0].User = "monalisa" }, "incomplete"},
+		"account without a UID":  {func(p *Policy) { p.ServiceAccounts[0].UID = "" }, "incomplete"},
+		"account twice":          {func(p *Policy) { p.ServiceAccounts[0].User = p.ServiceAccounts[1].User }, "there twice"},
+		"account of everything":  {func(p *Policy) { p.ServiceAccounts[0].Repositories = []string{"*"} }, "neither OWNER/REPOSITORY nor OWNER/*"},
+		"nameless issuer":        {func(p *Policy) { p.Issuer.Name = "" }, "no name"},
+		"issuer without keys":    {func(p *Policy) { p.Issuer.Keys = nil }, "no keys"},
+		"unknown algorithm":      {func(p *Policy) { p.Issuer.Keys = []workload.Key{{ID: "k", Algorithm: "none", DER: issuerKey()}} }, `algorithm "none" is unknown`},
 		"purge of nothing":       {func(p *Policy) { p.Purges[0].Name = "" }, "incomplete"},
 		"purge twice":            {func(p *Policy) { p.Purges = append(p.Purges, p.Purges[0]) }, "there twice"},
 	}

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // Input is everything that a policy depends on.
@@ -32,6 +34,12 @@ type Input struct {
 	// Namespaces are the labels of those namespaces that selectors may choose, by
 	// name.
 	Namespaces map[string]map[string]string
+	// ServiceAccounts are the UIDs of those that there are of the ServiceAccounts that
+	// repositories name.
+	ServiceAccounts map[types.NamespacedName]types.UID
+	// Issuer signs their tokens. Where it is none, IssuerFault says why.
+	Issuer      workload.Issuer
+	IssuerFault string
 }
 
 // Token is a PackagesToken with the values that stand for it at the moment.
@@ -91,6 +99,9 @@ func Compile(in Input) Result {
 	names := compileOrganizations(&result, s, in.Organizations)
 	compileRepositories(&result, s, in.Repositories, names)
 	compileTokens(&result, s, in.Tokens, names)
+	if result.Policy.ServiceAccounts = s.employed(); len(result.Policy.ServiceAccounts) > 0 {
+		result.Policy.Issuer = in.Issuer
+	}
 	slices.SortFunc(result.Problems, func(a, b Problem) int {
 		return slices.Compare([]string{a.Kind, a.Namespace, a.Name}, []string{b.Kind, b.Namespace, b.Name})
 	})
@@ -216,10 +227,12 @@ func (s *scope) repository(object *v1alpha1.PackagesRepository, names directory)
 				user.Name + " is an organization and not a user: name its teams in spec.access.teams, or users"})
 			continue
 		}
-		if role, known := role(user.Role); known && user.Name != "" && user.Name != spec.Owner {
+		if role, known := role(user.Role); known && user.Name != "" && user.Name != spec.Owner && !workload.IsUser(user.Name) {
 			users = append(users, policy.Member{Name: user.Name, Role: role})
 		}
 	}
+	accounts, absent := s.employ(object)
+	users, faults = append(users, accounts...), append(faults, absent...)
 	teams, missing := s.grants(object, names)
 	return policy.Repository{
 		Owner: spec.Owner, Name: spec.Name, Visibility: visibility(spec.Visibility),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/registry/credential"
 	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // words are what strings of random objects are drawn from: names that meet, values
@@ -106,6 +107,13 @@ func (d *dice) input() Input {
 	d.fill(reflect.ValueOf(&in.Instance.Spec).Elem())
 	in.Instance.Spec.Hostname = "packages.test"
 	in.Namespaces = map[string]map[string]string{"acme": {}, "octocat": {"acme": "hubot"}, "hubot": {"octocat": "monalisa", "tools": ""}}
+	in.ServiceAccounts = map[types.NamespacedName]types.UID{
+		{Namespace: "acme", Name: "octocat"}: "s1", {Namespace: "octocat", Name: "octocat"}: "s2", {Namespace: "hubot", Name: "acme"}: "s3",
+		{Namespace: "acme", Name: "acme"}: "",
+	}
+	if in.IssuerFault = words[d.roll(len(words))]; d.roll(4) > 0 {
+		in.Issuer, in.IssuerFault = issuer(), ""
+	}
 	lists := reflect.ValueOf(&in).Elem()
 	for i := range lists.NumField() {
 		list := lists.Field(i)
@@ -181,6 +189,11 @@ func FuzzCompile(f *testing.F) {
 				if found && foreign && compiled.Token == token.Object.Namespace+"/"+token.Object.Name && len(compiled.Repositories) == 0 {
 					t.Errorf("the token %s of the namespace %s is not narrowed", token.Object.Name, token.Object.Namespace)
 				}
+			}
+		}
+		for _, account := range result.Policy.ServiceAccounts {
+			if _, found := s.CredentialByID(workload.ID(account.User, account.UID)); !found || account.UID == "" {
+				t.Errorf("the ServiceAccount %+v is no credential", account)
 			}
 		}
 		told := map[string]bool{}

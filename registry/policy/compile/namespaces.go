@@ -107,21 +107,23 @@ func NamespaceNotAllowed(instance types.NamespacedName, namespace string) string
 		instance.Name, instance.Namespace, namespace)
 }
 
-// scope is from where an instance takes objects.
+// scope is from where an instance takes objects, and whom it lets in by them.
 type scope struct {
+	Input
 	instance   *v1alpha1.PackagesInstance
-	namespaces map[string]map[string]string
 	allowances map[string]Allowance
+	// accounts with a role, by their users.
+	accounts map[string]*account
 }
 
 func newScope(in Input) *scope {
-	return &scope{instance: in.Instance, namespaces: in.Namespaces, allowances: map[string]Allowance{}}
+	return &scope{Input: in, instance: in.Instance, allowances: map[string]Allowance{}, accounts: map[string]*account{}}
 }
 
 func (s *scope) allowance(namespace string) Allowance {
 	allowance, known := s.allowances[namespace]
 	if !known {
-		allowance = AllowanceOf(s.instance, namespace, s.namespaces[namespace])
+		allowance = AllowanceOf(s.instance, namespace, s.Namespaces[namespace])
 		s.allowances[namespace] = allowance
 	}
 	return allowance

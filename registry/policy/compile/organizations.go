@@ -10,6 +10,7 @@ import (
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // directory is who is who in an instance: the organizations by name, and so which
@@ -78,7 +79,9 @@ func (o *organization) fill(d directory) (faults []fault) {
 					name + " is an organization and not a user: name users in its place"})
 				continue
 			}
-			kept = append(kept, name)
+			if !workload.IsUser(name) {
+				kept = append(kept, name)
+			}
 		}
 		return sortedSet(kept)
 	}

@@ -37,7 +37,8 @@ const (
 )
 
 // partialReasons are the reasons of problems that leave the object its name.
-var partialReasons = []string{v1alpha1.ReasonUserIsOrganization, v1alpha1.ReasonNotAMember, v1alpha1.ReasonTeamNotFound}
+var partialReasons = []string{v1alpha1.ReasonUserIsOrganization, v1alpha1.ReasonNotAMember, v1alpha1.ReasonTeamNotFound,
+	v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIssuerUnknown}
 
 // fault is an entry of an object that gives nothing.
 type fault struct{ reason, field, message string }

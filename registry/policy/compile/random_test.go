@@ -12,9 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/workload"
 )
 
 // names are what random objects draw users and organizations from, so that they
@@ -114,7 +116,17 @@ func world(random *rand.Rand) Input {
 		for _, organization := range draw(random, 3) {
 			r.Spec.Access.Teams = append(r.Spec.Access.Teams, teamAccess(organization, fmt.Sprint("team-", random.IntN(3)), allRoles[random.IntN(3)]))
 		}
+		for _, name := range draw(random, 2) {
+			r.Spec.Access.ServiceAccounts = append(r.Spec.Access.ServiceAccounts, v1alpha1.ServiceAccountAccess{
+				Namespace: "ci", Name: name, Role: allRoles[random.IntN(3)],
+			})
+		}
 		in.Repositories = append(in.Repositories, r)
+	}
+	// Some are not there.
+	in.Issuer, in.ServiceAccounts = issuer(), map[types.NamespacedName]types.UID{}
+	for _, name := range draw(random, len(names)) {
+		in.ServiceAccounts[types.NamespacedName{Namespace: "ci", Name: name}] = types.UID("uid-of-" + name)
 	}
 	for i := range random.IntN(4) {
 		t := token(fmt.Sprint("token-", i), names[random.IntN(len(names))], fmt.Sprint("value-", random.IntN(9)))
@@ -172,6 +184,29 @@ func mayDeclareAny(in Input, namespace string) bool {
 	return slices.ContainsFunc(names, func(owner string) bool { return mayDeclare(in, namespace, owner) })
 }
 
+// employs says with which role a repository that is declared names a ServiceAccount
+// that is there, empty for none.
+func employs(in Input, r *v1alpha1.PackagesRepository, name string) v1alpha1.RepositoryRole {
+	if r == nil || r.DeletionTimestamp != nil || in.ServiceAccounts[types.NamespacedName{Namespace: "ci", Name: name}] == "" {
+		return ""
+	}
+	for _, entry := range r.Spec.Access.ServiceAccounts {
+		if entry.Name == name {
+			return entry.Role
+		}
+	}
+	return ""
+}
+
+// sees says whether a ServiceAccount sees what is Internal in OWNER/app: it is named in
+// a repository of the instance's namespace, or of one that may speak for the owner.
+func sees(in Input, name, owner string) bool {
+	return slices.ContainsFunc(names, func(other string) bool {
+		r := repositoryOf(in, other)
+		return employs(in, r, name) != "" && mayDeclare(in, r.Namespace, owner)
+	})
+}
+
 // roleIn says by the rules' own words what role a user has in a repository.
 func roleIn(in Input, spec *v1alpha1.PackagesRepositorySpec, user string) v1alpha1.RepositoryRole {
 	declared := func(name string) *v1alpha1.PackagesOrganization { return organizationOf(in, name) }
@@ -214,7 +249,7 @@ func roleIn(in Input, spec *v1alpha1.PackagesRepositorySpec, user string) v1alph
 // name that is an organization's is no credential.
 func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	given, refused, narrowed := 0, 0, 0
+	given, refused, narrowed, employed := 0, 0, 0, 0
 	for round := range 3000 {
 		in := world(random)
 		got := Compile(in)
@@ -264,6 +299,28 @@ func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 				}
 			}
 		}
+		for _, name := range names {
+			user := workload.User("ci", name)
+			c, found := s.CredentialByID(workload.ID(user, "uid-of-"+name))
+			if want := slices.ContainsFunc(names, func(owner string) bool { return employs(in, repositoryOf(in, owner), name) != "" }); found != want {
+				t.Fatalf("round %d: the ServiceAccount %s may sign in: %v, want %v", round, name, found, want)
+			}
+			for _, owner := range names {
+				if !found {
+					continue
+				}
+				reached := len(c.Repositories) == 0 || slices.Contains(c.Repositories, owner+"/*")
+				if want := sees(in, name, owner); reached != want {
+					t.Fatalf("round %d: the ServiceAccount %s sees %s/app: %v, want %v", round, name, owner, reached, want)
+				}
+				if r, declared := s.Repository(owner + "/app"); declared {
+					if role, _ := s.Role(user, r); string(role) != string(employs(in, repositoryOf(in, owner), name)) {
+						t.Fatalf("round %d: the ServiceAccount %s is %q in %s/app", round, name, role, owner)
+					}
+					employed++
+				}
+			}
+		}
 		refused += len(got.Problems)
 
 		random.Shuffle(len(in.Organizations), func(i, j int) {
@@ -277,7 +334,7 @@ func TestAnyObjectsGiveTheRolesOfTheRulesInAnyOrder(t *testing.T) {
 			t.Fatalf("round %d: another order gives another result:\n%s", round, diff)
 		}
 	}
-	if given < 500 || refused < 500 || narrowed < 500 {
-		t.Errorf("%d roles, %d problems and %d limits of tokens show too little", given, refused, narrowed)
+	if given < 500 || refused < 500 || narrowed < 500 || employed < 500 {
+		t.Errorf("%d roles, %d problems, %d limits of tokens and %d ServiceAccounts show too little", given, refused, narrowed, employed)
 	}
 }

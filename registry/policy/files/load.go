@@ -286,6 +286,7 @@ func (s *objectSet) compile(url string) policy.Policy {
 	}
 	for i := range s.repositories {
 		s.checkInstance(kindRepository, s.repositories[i].Name, s.repositories[i].Spec.InstanceRef)
+		s.checkAccounts(&s.repositories[i])
 	}
 	in := compile.Input{Instance: s.instance, URL: url, Organizations: s.organizations, Repositories: s.repositories}
 	for _, token := range s.tokens {
@@ -309,6 +310,15 @@ func (s *objectSet) compile(url string) policy.Policy {
 			"%s %s: %s", problem.Kind, problem.Name, problem.Message))
 	}
 	return result.Policy
+}
+
+// checkAccounts refuses what only a cluster can vouch for.
+func (s *objectSet) checkAccounts(r *v1alpha1.PackagesRepository) {
+	if len(r.Spec.Access.ServiceAccounts) > 0 {
+		s.fail(s.places[objectKey{kindRepository, r.Name}].errorAt("spec.access.serviceAccounts",
+			"a registry alone belongs to no cluster, and so there are no ServiceAccounts: leave serviceAccounts out, and let programs sign in with a %s", kindToken))
+		r.Spec.Access.ServiceAccounts = nil // so that it is told once
+	}
 }
 
 func (s *objectSet) checkInstance(kind, name string, ref v1alpha1.InstanceReference) {

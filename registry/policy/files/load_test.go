@@ -267,6 +267,8 @@ func TestLoadSaysWhereAFaultIsAndWhatToWrite(t *testing.T) {
 			[]string{"tokens.yml:7: there is no PackagesInstance elsewhere here: write local"}},
 		"instanceRef to another namespace": {replaced("tokens.yml", "name: local\n", "name: local\n    namespace: elsewhere\n"),
 			[]string{"tokens.yml:8: namespace \"elsewhere\": all objects here are of one namespace, default: leave namespace out"}},
+		"ServiceAccounts": {replaced("repositories.yaml", "  access:\n", "  access:\n    serviceAccounts:\n      - {namespace: ci, name: builder, role: Write}\n"),
+			[]string{"repositories.yaml:11: a registry alone belongs to no cluster, and so there are no ServiceAccounts: leave serviceAccounts out, and let programs sign in with a PackagesToken"}},
 		"missing Secret": {replaced("tokens.yml", "name: monalisa-value\n      key", "name: nowhere\n      key"),
 			[]string{"tokens.yml:14: there is no Secret nowhere here: add it with the key token"}},
 		"missing Secret to mint": {replaced("tokens.yml", "source:\n    secretRef:\n      name: monalisa-value\n      key: token", "secret:\n    name: monalisa-token"),

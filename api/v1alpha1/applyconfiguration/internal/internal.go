@@ -562,6 +562,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.RepositoryAccess
   map:
     fields:
+    - name: serviceAccounts
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.ServiceAccountAccess
+          elementRelationship: associative
+          keys:
+          - namespace
+          - name
     - name: teams
       type:
         list:
@@ -592,6 +601,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.ServiceAccountAccess
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: role
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.RepositoryRole
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.StorageSpec
   map:
     fields:

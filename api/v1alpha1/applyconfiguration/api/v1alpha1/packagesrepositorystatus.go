@@ -20,7 +20,8 @@ type PackagesRepositoryStatusApplyConfiguration struct {
 	// conditions say how the repository is: Ready, Reconciling and Stalled as
 	// kstatus defines them, and Accepted, which is False while another object
 	// holds the same owner and name, or while an entry of access gives nothing: one
-	// for a user whose name is an organization's, or for a team that is not there.
+	// for a user whose name is an organization's, for a team that is not there, or for
+	// a ServiceAccount that is not there.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

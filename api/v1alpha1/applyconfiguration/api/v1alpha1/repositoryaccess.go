@@ -16,6 +16,13 @@ type RepositoryAccessApplyConfiguration struct {
 	// teams are the teams whose members may use the repository and what they may do
 	// in it, each named once. Of several roles of one user the greatest counts.
 	Teams []TeamAccessApplyConfiguration `json:"teams,omitempty"`
+	// serviceAccounts are the ServiceAccounts of the cluster whose pods may use the
+	// repository and what they may do in it, each named once. A pod signs in with a
+	// token of its ServiceAccount that is projected into it for the audience of the
+	// Docker registry's host, and for no other; there is no PackagesToken and no
+	// Secret. Beside the repositories that name it a ServiceAccount may pull from those
+	// whose visibility is Internal or Public.
+	ServiceAccounts []ServiceAccountAccessApplyConfiguration `json:"serviceAccounts,omitempty"`
 }
 
 // RepositoryAccessApplyConfiguration constructs a declarative configuration of the RepositoryAccess type for use with
@@ -46,6 +53,19 @@ func (b *RepositoryAccessApplyConfiguration) WithTeams(values ...*TeamAccessAppl
 			panic("nil value passed to WithTeams")
 		}
 		b.Teams = append(b.Teams, *values[i])
+	}
+	return b
+}
+
+// WithServiceAccounts adds the given value to the ServiceAccounts field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ServiceAccounts field.
+func (b *RepositoryAccessApplyConfiguration) WithServiceAccounts(values ...*ServiceAccountAccessApplyConfiguration) *RepositoryAccessApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithServiceAccounts")
+		}
+		b.ServiceAccounts = append(b.ServiceAccounts, *values[i])
 	}
 	return b
 }
