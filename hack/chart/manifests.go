@@ -44,6 +44,7 @@ var generated = []struct {
 	{"namespaced-role", "", true, []string{"config/rbac/namespaced/role.yaml", "config/rbac/namespaced/role_binding.yaml"}},
 	{"metrics-roles", `include "packages-operator.metricsRoles" .`, false, []string{"config/metrics/rbac.yaml"}},
 	{"user-roles", "and .Values.rbac.aggregate (not .Values.watchNamespaces)", false, []string{"config/rbac/user_roles.yaml"}},
+	{"token-users", ".Values.rbac.restrictTokenUsers", false, []string{"config/components/token-users/validating_admission_policy.yaml"}},
 }
 
 func manifests() error {
@@ -195,7 +196,7 @@ func rename(value any) {
 		for key, child := range value {
 			text, isText := child.(string)
 			switch {
-			case isText && key == "name" && strings.HasPrefix(text, namePrefix+"-"):
+			case isText && (key == "name" || key == "policyName") && strings.HasPrefix(text, namePrefix+"-"):
 				value[key] = `{{ include "packages-operator.fullname" $ }}` + strings.TrimPrefix(text, namePrefix)
 			case isText && key == "namespace" && text == namespace:
 				value[key] = "{{ $.Release.Namespace }}"

@@ -61,7 +61,7 @@ func same(object *unstructured.Unstructured) map[string]any {
 }
 
 func TestTheChartAndKustomizeRenderTheSameObjects(t *testing.T) {
-	all := "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true,networkPolicy.enabled=true"
+	all := "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true,networkPolicy.enabled=true,rbac.restrictTokenUsers=true"
 	for name, test := range map[string]struct {
 		folder     string
 		components []string
@@ -69,7 +69,7 @@ func TestTheChartAndKustomizeRenderTheSameObjects(t *testing.T) {
 	}{
 		"default":         {"default", nil, nil},
 		"namespaced":      {"namespaced", nil, []string{"--set", "watchNamespaces={packages}"}},
-		"with components": {"default", []string{"monitoring", "network-policy"}, []string{"--set", all}},
+		"with components": {"default", []string{"monitoring", "network-policy", "token-users"}, []string{"--set", all}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			byKustomize := map[string]any{}
