@@ -88,8 +88,10 @@ func find[T any, PT interface {
 }](ctx context.Context, w *writer, c claim, kind string, key types.NamespacedName) (*T, error) {
 	object := PT(new(T))
 	err := w.cached.Get(ctx, key, object)
-	if apierrors.IsNotFound(err) {
-		// Not in the cache is not absent: it may lack our label.
+	if apierrors.IsNotFound(err) || err == nil && !c.holds(object) {
+		// Not in the cache is not absent: it may lack our label. And what is somebody
+		// else's may be gone by now, which would wake somebody else.
+		object = new(T)
 		err = w.live.Get(ctx, key, object)
 	}
 	switch {

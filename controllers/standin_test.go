@@ -113,9 +113,18 @@ func (n *standIn) runStatefulSets(ctx context.Context) error {
 	if err := n.client.List(ctx, &sets); err != nil {
 		return err
 	}
+	var pods corev1.PodList
+	if err := n.client.List(ctx, &pods); err != nil {
+		return err
+	}
+	running := map[types.NamespacedName]*corev1.Pod{}
+	for i := range pods.Items {
+		running[client.ObjectKeyFromObject(&pods.Items[i])] = &pods.Items[i]
+	}
 	var errs []error
 	for i := range sets.Items {
-		err := n.runStatefulSet(ctx, &sets.Items[i])
+		set := &sets.Items[i]
+		err := n.runStatefulSet(ctx, set, running[types.NamespacedName{Namespace: set.Namespace, Name: set.Name + "-0"}])
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			errs = append(errs, err)
 		}
@@ -123,32 +132,29 @@ func (n *standIn) runStatefulSets(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (n *standIn) runStatefulSet(ctx context.Context, set *appsv1.StatefulSet) error {
+// runStatefulSet makes one set and its pod, nil for none, what they should be.
+func (n *standIn) runStatefulSet(ctx context.Context, set *appsv1.StatefulSet, pod *corev1.Pod) error {
 	n.mu.Lock()
 	away, ail := n.podless[set.Namespace], n.ailing[set.Namespace]
 	n.mu.Unlock()
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: set.Namespace, Name: set.Name + "-0", Labels: set.Spec.Template.Labels,
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("StatefulSet"))},
-		},
-		Spec: set.Spec.Template.Spec,
-	}
-	key := client.ObjectKeyFromObject(pod)
 	replicas := *set.Spec.Replicas
 	if away {
 		replicas = 0
 	}
-	err := n.client.Get(ctx, key, pod)
 	switch {
-	case apierrors.IsNotFound(err) && replicas == 1:
+	case pod == nil && replicas == 1:
+		pod = &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: set.Namespace, Name: set.Name + "-0", Labels: set.Spec.Template.Labels,
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("StatefulSet"))},
+			},
+			Spec: set.Spec.Template.Spec,
+		}
 		if err := n.client.Create(ctx, pod); err != nil {
 			return err
 		}
-	case err == nil && replicas == 0:
+	case pod != nil && replicas == 0:
 		return client.IgnoreNotFound(n.client.Delete(ctx, pod, client.GracePeriodSeconds(0)))
-	case client.IgnoreNotFound(err) != nil:
-		return err
 	}
 	ready := replicas
 	if replicas == 1 {
@@ -181,12 +187,12 @@ func (n *standIn) runStatefulSet(ctx context.Context, set *appsv1.StatefulSet) e
 
 // PodStatus answers for the registry in a pod.
 func (n *standIn) PodStatus(ctx context.Context, pod *corev1.Pod) (controllers.PodStatus, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	key := client.ObjectKeyFromObject(pod)
-	if n.deaf[pod.Namespace] {
-		last := n.last[key]
-		last.Troubles = n.troubled[pod.Namespace]
+	n.mu.Lock()
+	deaf, last, troubles, live := n.deaf[pod.Namespace], n.last[key], n.troubled[pod.Namespace], n.registries[pod.Namespace]
+	n.mu.Unlock()
+	last.Troubles = troubles
+	if deaf {
 		return last, nil
 	}
 	var objects v1alpha1.PackagesPolicyList
@@ -196,18 +202,26 @@ func (n *standIn) PodStatus(ctx context.Context, pod *corev1.Pod) (controllers.P
 	}
 	joined, revision, err := joinPolicy(objects.Items)
 	if err != nil {
-		return controllers.PodStatus{PolicyRevision: n.last[key].PolicyRevision, PolicyError: err.Error()}, nil
+		return controllers.PodStatus{PolicyRevision: last.PolicyRevision, PolicyError: err.Error(), Troubles: troubles}, nil
 	}
-	if live := n.registries[pod.Namespace]; live != nil {
+	if live != nil {
 		revision = ""
 		if snapshot := live.Load(); snapshot != nil {
 			revision = snapshot.Revision()
 		}
 	}
-	status := controllers.PodStatus{PolicyRevision: revision, Version: "test", Troubles: n.troubled[pod.Namespace]}
+	status := controllers.PodStatus{PolicyRevision: revision, Version: "test", Troubles: troubles}
 	status.Instance.Namespace, status.Instance.Name, status.Instance.UID = joined.Instance.Namespace, joined.Instance.Name, joined.Instance.UID
 	for _, purge := range joined.Purges {
 		status.Purged = append(status.Purged, purge.ID)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.deaf[pod.Namespace] {
+		// It became deaf before it could take this up.
+		last = n.last[key]
+		last.Troubles = troubles
+		return last, nil
 	}
 	n.last[key] = status
 	return status, nil

@@ -157,7 +157,7 @@ func startManager(namespaces ...string) (stop func()) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 		Version:        "test",
 		Pods:           node,
-		AskPodsEvery:   200 * time.Millisecond,
+		AskPodsEvery:   2 * time.Second,
 		Now:            clock.now,
 		Random:         rand.Reader,
 	})).To(Succeed())

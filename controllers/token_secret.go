@@ -31,6 +31,12 @@ func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToke
 	if err != nil {
 		return desired.TokenValue{}, secretFinding(err)
 	}
+	if current == nil {
+		// Of two tokens that name one Secret the older gets it, whichever is seen first.
+		if err := r.yield(ctx, token); err != nil {
+			return desired.TokenValue{}, err
+		}
+	}
 	if current != nil && current.Type != desired.TokenSecretType(token) {
 		// A Secret's type cannot change, so it is made anew.
 		if err := r.discard(ctx, current); err != nil {
@@ -53,6 +59,27 @@ func (r *tokenReconciler) mint(ctx context.Context, token *v1alpha1.PackagesToke
 		return record, nil
 	}
 	return r.rotate(ctx, token, current, record, registry)
+}
+
+// yield is a finding if an older token is to be kept in the same Secret.
+func (r *tokenReconciler) yield(ctx context.Context, token *v1alpha1.PackagesToken) error {
+	var others v1alpha1.PackagesTokenList
+	if err := r.cached.List(ctx, &others, client.InNamespace(token.Namespace), client.MatchingFields{indexSecret: token.Spec.Secret.Name}); err != nil {
+		return fmt.Errorf("listing the tokens of a Secret: %w", err)
+	}
+	for i := range others.Items {
+		other := &others.Items[i]
+		if other.UID == token.UID || other.Spec.Secret == nil || other.DeletionTimestamp != nil {
+			continue
+		}
+		if other.CreationTimestamp.Before(&token.CreationTimestamp) ||
+			other.CreationTimestamp.Equal(&token.CreationTimestamp) && other.UID < token.UID {
+			return stalled(v1alpha1.ReasonSecretConflict, fmt.Sprintf(
+				"the Secret %s is that of the PackagesToken %s, which is older: delete that one, or create another PackagesToken with another spec.secret.name",
+				token.Spec.Secret.Name, other.Name))
+		}
+	}
+	return nil
 }
 
 // rotate takes a record one step further, if there is one to take.

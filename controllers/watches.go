@@ -69,6 +69,7 @@ func (r *tokenReconciler) setup(mgr ctrl.Manager, metadata cache.Cache) error {
 		Named("packagestoken").
 		For(&v1alpha1.PackagesToken{}).
 		Watches(&v1alpha1.PackagesInstance{}, handler.EnqueueRequestsFromMapFunc(r.tokensOf), builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.PackagesToken{}, handler.EnqueueRequestsFromMapFunc(r.tokensBeside), builder.WithPredicates(goes())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
 			return one(object.GetNamespace(), object.GetLabels()[v1alpha1.LabelToken])
 		})).
@@ -98,6 +99,17 @@ func (r *repositoryReconciler) setup(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Func(r.verdicts.source(kindRepository))).
 		WithOptions(controllerOptions()).
 		Complete(r)
+}
+
+// goes lets pass that an object is deleted.
+func goes() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetDeletionTimestamp() == nil && e.ObjectNew.GetDeletionTimestamp() != nil
+		},
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
 }
 
 // declarationChanged lets pass what may change a decision about other objects: the
@@ -195,6 +207,26 @@ func (r *tokenReconciler) tokensOf(ctx context.Context, instance client.Object) 
 	requests := make([]reconcile.Request, 0, len(tokens.Items))
 	for i := range tokens.Items {
 		requests = append(requests, one(tokens.Items[i].Namespace, tokens.Items[i].Name)...)
+	}
+	return requests
+}
+
+// tokensBeside are the other tokens that name a token's Secret.
+func (r *tokenReconciler) tokensBeside(ctx context.Context, object client.Object) []reconcile.Request {
+	token, ok := object.(*v1alpha1.PackagesToken)
+	if !ok || token.Spec.Secret == nil {
+		return nil
+	}
+	var others v1alpha1.PackagesTokenList
+	if err := r.cached.List(ctx, &others, client.InNamespace(token.Namespace), client.MatchingFields{indexSecret: token.Spec.Secret.Name}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the tokens of a Secret")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range others.Items {
+		if others.Items[i].UID != token.UID {
+			requests = append(requests, one(others.Items[i].Namespace, others.Items[i].Name)...)
+		}
 	}
 	return requests
 }

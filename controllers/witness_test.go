@@ -69,6 +69,7 @@ func (w *witness) stop() {
 	w.cancel()
 	w.watches.Wait()
 	Expect(w.faults).To(BeEmpty())
+	Expect(metric("controller_runtime_reconcile_panics_total")).To(BeZero(), "a reconcile panicked")
 	for _, kind := range userKinds {
 		GinkgoWriter.Printf("%s: %d versions current, %d in progress, %d failed, %d terminating\n", kind,
 			w.seen[kind+" "+string(status.CurrentStatus)], w.seen[kind+" "+string(status.InProgressStatus)],
