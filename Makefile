@@ -58,7 +58,7 @@ test-unit: ## Run the tests that need no Kubernetes, with the race detector.
 
 .PHONY: test-api
 test-api: ## Run the tests against a real Kubernetes API server, with the race detector.
-	@hack/apt.sh race
+	@hack/apt.sh race clients
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(API_SERVER_TESTS)
 
 .PHONY: test-chart

@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,6 +28,8 @@ import (
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/plugin"
 	"github.com/packages-operator/packages-operator/plugin/picture"
+	"github.com/packages-operator/packages-operator/registry/policy"
+	"github.com/packages-operator/packages-operator/registry/registrytest"
 )
 
 const host = "docker.packages.test"
@@ -129,6 +135,63 @@ func TestLoginGivesAHelperTheToken(t *testing.T) {
 	var got map[string]string
 	if err := json.Unmarshal(text, &got); err != nil || got["ServerURL"] != host || got["Username"] != "monalisa" || got["Secret"] != value {
 		t.Errorf("the helper got %s, %v", text, err)
+	}
+}
+
+// The docker command itself finds what login kept, and does not after logout.
+func TestDockerFindsTheLogin(t *testing.T) {
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Fatal("this test needs the docker command: hack/apt.sh clients")
+	}
+	p := registrytest.Policy()
+	p.Repositories = []policy.Repository{{Owner: "monalisa", Name: "octo-app", Visibility: policy.Private}}
+	p.Credentials = []policy.Credential{registrytest.Credential(value, "monalisa", policy.ScopeRead, policy.ScopeWrite)}
+	registry := registrytest.Start(t, p, registrytest.Options{})
+	image, err := name.NewTag(registry.Image("monalisa/octo-app/hello:1"), name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(image, content, remote.WithAuth(&authn.Basic{Username: "monalisa", Password: value})); err != nil {
+		t.Fatal(err)
+	}
+
+	folder := t.TempDir()
+	kept := filepath.Join(folder, "kept")
+	script := "#!/bin/sh\ncase $1 in\nstore) cat >'" + kept + "' ;;\nget) cat '" + kept + "' 2>/dev/null || { echo credentials not found in native keychain; exit 1; } ;;\nerase) rm '" + kept + "' ;;\nesac\n"
+	if err := os.WriteFile(filepath.Join(folder, "docker-credential-keeper"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, config := range []string{`{}`, `{"credsStore":"keeper"}`} {
+		d := newDesk(t)
+		secret := newSecret("monalisa", "monalisa")
+		secret.Data[v1alpha1.TokenKeyRegistry] = []byte(registry.Addr)
+		d.create(newToken("monalisa", "monalisa"), secret)
+		if err := os.MkdirAll(d.docker, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d.docker, "config.json"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inspect := func() (string, error) {
+			out, err := exec.CommandContext(t.Context(), "docker", "manifest", "inspect", "--insecure", image.String()).CombinedOutput()
+			return string(out), err
+		}
+		if out, err := inspect(); err == nil {
+			t.Errorf("%s: docker needs no login: %s", config, out)
+		}
+		d.works("login", "monalisa")
+		if out, err := inspect(); err != nil || !strings.Contains(out, "schemaVersion") {
+			t.Errorf("%s: docker does not find the login: %v: %s", config, err, out)
+		}
+		d.works("logout", registry.Addr)
+		if out, err := inspect(); err == nil {
+			t.Errorf("%s: docker finds the login after logout: %s", config, out)
+		}
 	}
 }
 
