@@ -4,6 +4,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,22 @@ import (
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/plugin/dockerconfig"
 )
+
+// chosen is an instance that a person names: NAME, or NAMESPACE/NAME if it is in
+// another namespace than what refers to it.
+type chosen struct{ namespace, name string }
+
+func choose(text, namespace string) chosen {
+	if at, name, found := strings.Cut(text, "/"); found {
+		return chosen{at, name}
+	}
+	return chosen{namespace, text}
+}
+
+// instanceOf is the instance that a token is for.
+func instanceOf(token *v1alpha1.PackagesToken) chosen {
+	return chosen{cmp.Or(token.Spec.InstanceRef.Namespace, token.Namespace), token.Spec.InstanceRef.Name}
+}
 
 func newLogin(env *Environment, cluster *cluster) *cobra.Command {
 	var instance, user string
@@ -68,7 +85,7 @@ leave. It needs the right to read that Secret.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&instance, "instance", "", "The PackagesInstance to log in to")
+	cmd.Flags().StringVar(&instance, "instance", "", "The PackagesInstance to log in to: NAME, or NAMESPACE/NAME")
 	cmd.Flags().StringVarP(&user, "username", "u", "", "The user whose token to take")
 	_ = cmd.RegisterFlagCompletionFunc("instance", completions(names[v1alpha1.PackagesInstanceList](cluster)))
 	return cmd
@@ -102,11 +119,11 @@ token goes on working: delete the PackagesToken to end it.`,
 				if err := cluster.connect(); err != nil {
 					return err
 				}
-				chosen, err := chooseInstance(cmd.Context(), cluster, instance)
+				one, err := chooseInstance(cmd.Context(), cluster, choose(instance, cluster.namespace))
 				if err != nil {
 					return err
 				}
-				if registry, err = dockerHost(chosen); err != nil {
+				if registry, err = dockerHost(one); err != nil {
 					return err
 				}
 			}
@@ -122,7 +139,7 @@ token goes on working: delete the PackagesToken to end it.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&instance, "instance", "", "The PackagesInstance to log out of")
+	cmd.Flags().StringVar(&instance, "instance", "", "The PackagesInstance to log out of: NAME, or NAMESPACE/NAME")
 	_ = cmd.RegisterFlagCompletionFunc("instance", completions(names[v1alpha1.PackagesInstanceList](cluster)))
 	return cmd
 }
@@ -152,7 +169,7 @@ func chooseToken(ctx context.Context, cluster *cluster, args []string, instance,
 			return nil, fmt.Errorf("there is no PackagesToken %s in the namespace %s: make it with kubectl packages token create %s", args[0], cluster.namespace, args[0])
 		case err != nil:
 			return nil, cluster.explain("reading the PackagesToken "+args[0], err)
-		case instance != "" && token.Spec.InstanceRef.Name != instance:
+		case instance != "" && instanceOf(token) != choose(instance, cluster.namespace):
 			return nil, fmt.Errorf("the PackagesToken %s is for the instance %s, not for %s", token.Name, token.Spec.InstanceRef.Name, instance)
 		case user != "" && token.Spec.User != user:
 			return nil, fmt.Errorf("the PackagesToken %s is %s's, not %s's", token.Name, token.Spec.User, user)
@@ -164,7 +181,7 @@ func chooseToken(ctx context.Context, cluster *cluster, args []string, instance,
 		return nil, cluster.explain("listing PackagesTokens", err)
 	}
 	fitting := slices.DeleteFunc(list.Items, func(t v1alpha1.PackagesToken) bool {
-		return instance != "" && t.Spec.InstanceRef.Name != instance || user != "" && t.Spec.User != user
+		return instance != "" && instanceOf(&t) != choose(instance, cluster.namespace) || user != "" && t.Spec.User != user
 	})
 	wanted := "PackagesToken"
 	if user != "" {
@@ -187,25 +204,25 @@ func chooseToken(ctx context.Context, cluster *cluster, args []string, instance,
 }
 
 // chooseInstance is the instance that was named, or the only one.
-func chooseInstance(ctx context.Context, cluster *cluster, name string) (*v1alpha1.PackagesInstance, error) {
-	if name != "" {
+func chooseInstance(ctx context.Context, cluster *cluster, which chosen) (*v1alpha1.PackagesInstance, error) {
+	if which.name != "" {
 		instance := &v1alpha1.PackagesInstance{}
-		err := cluster.Get(ctx, client.ObjectKey{Namespace: cluster.namespace, Name: name}, instance)
+		err := cluster.Get(ctx, client.ObjectKey{Namespace: which.namespace, Name: which.name}, instance)
 		switch {
 		case apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("there is no PackagesInstance %s in the namespace %s", name, cluster.namespace)
+			return nil, fmt.Errorf("there is no PackagesInstance %s in the namespace %s", which.name, which.namespace)
 		case err != nil:
-			return nil, cluster.explain("reading the PackagesInstance "+name, err)
+			return nil, cluster.explain("reading the PackagesInstance "+which.name, err)
 		}
 		return instance, nil
 	}
 	var list v1alpha1.PackagesInstanceList
-	if err := cluster.List(ctx, &list, client.InNamespace(cluster.namespace)); err != nil {
+	if err := cluster.List(ctx, &list, client.InNamespace(which.namespace)); err != nil {
 		return nil, cluster.explain("listing PackagesInstances", err)
 	}
 	switch len(list.Items) {
 	case 0:
-		return nil, fmt.Errorf("there is no PackagesInstance in the namespace %s: choose another with --namespace", cluster.namespace)
+		return nil, fmt.Errorf("there is no PackagesInstance in the namespace %s: choose another with --namespace", which.namespace)
 	case 1:
 		return &list.Items[0], nil
 	}
@@ -213,7 +230,7 @@ func chooseInstance(ctx context.Context, cluster *cluster, name string) (*v1alph
 	for i := range list.Items {
 		found = append(found, list.Items[i].Name)
 	}
-	return nil, fmt.Errorf("there is more than one PackagesInstance in the namespace %s: choose one of %s with --instance", cluster.namespace, strings.Join(found, ", "))
+	return nil, fmt.Errorf("there is more than one PackagesInstance in the namespace %s: choose one of %s with --instance", which.namespace, strings.Join(found, ", "))
 }
 
 func dockerHost(instance *v1alpha1.PackagesInstance) (string, error) {
@@ -266,7 +283,7 @@ func readLogin(ctx context.Context, cluster *cluster, token *v1alpha1.PackagesTo
 		return login, err
 	}
 	// Somebody's own Secret does not say where the instance is.
-	instance, err := chooseInstance(ctx, cluster, token.Spec.InstanceRef.Name)
+	instance, err := chooseInstance(ctx, cluster, instanceOf(token))
 	if err != nil {
 		return dockerconfig.Login{}, err
 	}

@@ -276,7 +276,7 @@ func TestWithoutARightItSaysWhich(t *testing.T) {
 	// A picture without what may not be seen is still one.
 	out := d.works("status")
 	for _, resource := range []string{"persistentvolumeclaims", "statefulsets", "pods", "ingresses"} {
-		if !strings.Contains(out, "You may not list "+resource) {
+		if !strings.Contains(out, "You may not see "+resource) {
 			t.Errorf("status does not say that %s are missing:\n%s", resource, out)
 		}
 	}
@@ -313,6 +313,38 @@ func TestStatusTellsByItsExitStatus(t *testing.T) {
 	}
 	if o := d.run("status", "--all-namespaces"); !strings.Contains(o.out, "PackagesInstance "+d.namespace+"/acme") {
 		t.Errorf("the picture of all namespaces lacks this one: %s", o.out)
+	}
+}
+
+func TestStatusLooksAcrossNamespacesThatBelongTogether(t *testing.T) {
+	d := newDesk(t)
+	instance := newInstance()
+	d.create(instance)
+	other := newDesk(t)
+	instance.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespaces{{Names: []string{other.namespace}, Owners: []string{"octocat"}}}
+	if err := api.Update(t.Context(), instance); err != nil {
+		t.Fatal(err)
+	}
+	instance.Status.ObservedGeneration = instance.Generation
+	if err := api.Status().Update(t.Context(), instance); err != nil {
+		t.Fatal(err)
+	}
+	token := newToken("foreign", "hubot")
+	token.Spec.InstanceRef.Namespace = d.namespace
+	other.create(token, newSecret("foreign", "hubot"))
+
+	if out := d.works("status"); !strings.Contains(out, "foreign (of "+other.namespace+")") {
+		t.Errorf("the instance's picture lacks another namespace's token:\n%s", out)
+	}
+	if out := other.works("status"); !strings.Contains(out, "PackagesInstance "+d.namespace+"/acme: Ready") {
+		t.Errorf("the picture lacks the instance of another namespace:\n%s", out)
+	}
+	if out := other.works("login", "--instance", d.namespace+"/acme"); !strings.Contains(out, "as hubot") {
+		t.Errorf("it says %q", out)
+	}
+	other.fails(1, "there is no PackagesToken for the instance acme", "login", "--instance", "acme")
+	if out := other.works("token", "create", "more", "--instance", d.namespace+"/acme", "--dry-run"); !strings.Contains(out, "namespace: "+d.namespace) {
+		t.Errorf("it prints\n%s", out)
 	}
 }
 

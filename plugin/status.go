@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
@@ -116,6 +117,12 @@ func look(ctx context.Context, cluster *cluster, instance string, everywhere boo
 		Instances: instances.Items, Organizations: organizations.Items, Repositories: repositories.Items, Tokens: tokens.Items,
 	}
 
+	if !everywhere {
+		if err := lookElsewhere(ctx, cluster, &objects, instance); err != nil {
+			return picture.Picture{}, err
+		}
+	}
+
 	// What the operator made is seen by those who may; the picture stands without.
 	ours := client.HasLabels{v1alpha1.LabelInstance}
 	var claims corev1.PersistentVolumeClaimList
@@ -148,4 +155,84 @@ func look(ctx context.Context, cluster *cluster, instance string, everywhere boo
 		}
 	}
 	return seen, nil
+}
+
+// lookElsewhere adds the instances of other namespaces that objects refer to, and what
+// other namespaces declare for the instances that allow it. Whoever may not see them
+// gets a picture without.
+func lookElsewhere(ctx context.Context, cluster *cluster, objects *picture.Objects, only string) error {
+	missing := map[chosen]bool{}
+	refer := func(namespace string, ref v1alpha1.InstanceReference) {
+		if ref.Namespace != "" && ref.Namespace != namespace {
+			missing[chosen{ref.Namespace, ref.Name}] = true
+		}
+	}
+	for i := range objects.Organizations {
+		refer(objects.Organizations[i].Namespace, objects.Organizations[i].Spec.InstanceRef)
+	}
+	for i := range objects.Repositories {
+		refer(objects.Repositories[i].Namespace, objects.Repositories[i].Spec.InstanceRef)
+	}
+	for i := range objects.Tokens {
+		refer(objects.Tokens[i].Namespace, objects.Tokens[i].Spec.InstanceRef)
+	}
+	allowing := slices.DeleteFunc(slices.Clone(objects.Instances), func(i v1alpha1.PackagesInstance) bool {
+		return len(i.Spec.AllowedNamespaces) == 0 || only != "" && i.Name != only
+	})
+	for which := range missing {
+		var instance v1alpha1.PackagesInstance
+		err := cluster.Get(ctx, client.ObjectKey{Namespace: which.namespace, Name: which.name}, &instance)
+		switch {
+		case apierrors.IsForbidden(err):
+			objects.Unseen = append(objects.Unseen, "the instance "+which.namespace+"/"+which.name)
+		case err == nil:
+			objects.Instances = append(objects.Instances, instance)
+		case !apierrors.IsNotFound(err):
+			return cluster.explain("reading the PackagesInstance "+which.name, err)
+		}
+	}
+	slices.Sort(objects.Unseen)
+	for i := range allowing {
+		if err := lookForReferences(ctx, cluster, objects, &allowing[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookForReferences adds what other namespaces declare for an instance.
+func lookForReferences(ctx context.Context, cluster *cluster, objects *picture.Objects, instance *v1alpha1.PackagesInstance) error {
+	byName := client.MatchingFields{"spec.instanceRef.name": instance.Name}
+	foreign := func(namespace string, ref v1alpha1.InstanceReference) bool {
+		return namespace != instance.Namespace && ref.Namespace == instance.Namespace
+	}
+	var organizations v1alpha1.PackagesOrganizationList
+	var repositories v1alpha1.PackagesRepositoryList
+	var tokens v1alpha1.PackagesTokenList
+	for _, list := range []client.ObjectList{&organizations, &repositories, &tokens} {
+		err := cluster.List(ctx, list, byName)
+		switch {
+		case apierrors.IsForbidden(err):
+			objects.Unseen = append(objects.Unseen, "what other namespaces declare for "+instance.Name)
+			return nil
+		case err != nil:
+			return cluster.explain("listing what other namespaces declare", err)
+		}
+	}
+	for i := range organizations.Items {
+		if o := organizations.Items[i]; foreign(o.Namespace, o.Spec.InstanceRef) {
+			objects.Organizations = append(objects.Organizations, o)
+		}
+	}
+	for i := range repositories.Items {
+		if o := repositories.Items[i]; foreign(o.Namespace, o.Spec.InstanceRef) {
+			objects.Repositories = append(objects.Repositories, o)
+		}
+	}
+	for i := range tokens.Items {
+		if o := tokens.Items[i]; foreign(o.Namespace, o.Spec.InstanceRef) {
+			objects.Tokens = append(objects.Tokens, o)
+		}
+	}
+	return nil
 }

@@ -65,7 +65,7 @@ error. With --dry-run the object is printed instead, for kubectl apply or for Gi
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&options.instance, "instance", "", "The PackagesInstance that the token is for (default: the one of the namespace)")
+	flags.StringVar(&options.instance, "instance", "", "The PackagesInstance that the token is for: NAME, or NAMESPACE/NAME (default: the one of the namespace)")
 	flags.StringVarP(&options.user, "username", "u", "", "Whom the token acts as (default: NAME)")
 	flags.StringSliceVar(&options.scopes, "scopes", []string{string(v1alpha1.ScopeReadPackages)}, "What the token may be used for: read:packages, write:packages, delete:packages")
 	flags.StringSliceVar(&options.repositories, "repository", nil, "A repository, OWNER/REPOSITORY or OWNER/*, to narrow the token to; may be repeated")
@@ -116,11 +116,14 @@ func (o *tokenOptions) run(ctx context.Context, env *Environment, cluster *clust
 	if err := cluster.connect(); err != nil {
 		return err
 	}
-	instance, err := chooseInstance(ctx, cluster, o.instance)
-	if err != nil {
-		return err
+	if token.Spec.InstanceRef.Namespace == "" {
+		// An instance of another namespace may be hidden from whoever may refer to it.
+		instance, err := chooseInstance(ctx, cluster, choose(o.instance, cluster.namespace))
+		if err != nil {
+			return err
+		}
+		token.Spec.InstanceRef.Name = instance.Name
 	}
-	token.Spec.InstanceRef.Name = instance.Name
 	if o.dryRun {
 		return o.print(env.Out, token)
 	}
@@ -153,7 +156,7 @@ func (o *tokenOptions) token(name string, now time.Time) (*v1alpha1.PackagesToke
 	token := &v1alpha1.PackagesToken{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.PackagesTokenSpec{
-			InstanceRef:  v1alpha1.InstanceReference{Name: o.instance},
+			InstanceRef:  instanceReference(o.instance),
 			User:         o.user,
 			Repositories: o.repositories,
 			Secret:       &v1alpha1.TokenSecret{Name: o.secret, Type: v1alpha1.TokenSecretType(o.secretType)},
@@ -189,6 +192,12 @@ func (o *tokenOptions) token(name string, now time.Time) (*v1alpha1.PackagesToke
 		return nil, errors.New("--overlap is of no use without --rotate")
 	}
 	return token, nil
+}
+
+// instanceReference is to an instance that a person names.
+func instanceReference(text string) v1alpha1.InstanceReference {
+	which := choose(text, "")
+	return v1alpha1.InstanceReference{Namespace: which.namespace, Name: which.name}
 }
 
 // print writes what a person would keep in Git: no status, and no namespace that

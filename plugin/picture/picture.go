@@ -160,7 +160,11 @@ func Of(objects Objects, instance string) Picture {
 	for i, one := range p.Instances {
 		known[objectKey{one.Namespace, one.Name}] = i
 	}
-	wanted := func(ref objectKey) bool { return instance == "" || ref.name == instance }
+	// Without an instance to look for, what refers to none that is there counts too.
+	wanted := func(ref objectKey) bool {
+		_, ok := known[ref]
+		return ok || instance == ""
+	}
 	for _, one := range p.Instances {
 		for i := range objects.Instances {
 			if o := &objects.Instances[i]; o.Namespace == one.Namespace && o.Name == one.Name {
@@ -171,7 +175,7 @@ func Of(objects Objects, instance string) Picture {
 	sortObjects(objects.Organizations)
 	for i := range objects.Organizations {
 		o := &objects.Organizations[i]
-		ref := objectKey{o.Namespace, o.Spec.InstanceRef.Name}
+		ref := refOf(o, o.Spec.InstanceRef)
 		if !wanted(ref) {
 			continue
 		}
@@ -187,7 +191,7 @@ func Of(objects Objects, instance string) Picture {
 	sortObjects(objects.Repositories)
 	for i := range objects.Repositories {
 		o := &objects.Repositories[i]
-		ref := objectKey{o.Namespace, o.Spec.InstanceRef.Name}
+		ref := refOf(o, o.Spec.InstanceRef)
 		if !wanted(ref) {
 			continue
 		}
@@ -202,7 +206,7 @@ func Of(objects Objects, instance string) Picture {
 	sortObjects(objects.Tokens)
 	for i := range objects.Tokens {
 		o := &objects.Tokens[i]
-		ref := objectKey{o.Namespace, o.Spec.InstanceRef.Name}
+		ref := refOf(o, o.Spec.InstanceRef)
 		if !wanted(ref) {
 			continue
 		}
@@ -220,6 +224,11 @@ func Of(objects Objects, instance string) Picture {
 }
 
 type objectKey struct{ namespace, name string }
+
+// refOf is the instance that an object refers to.
+func refOf(object metav1.Object, ref v1alpha1.InstanceReference) objectKey {
+	return objectKey{cmp.Or(ref.Namespace, object.GetNamespace()), ref.Name}
+}
 
 func sortObjects[T any, PT interface {
 	*T

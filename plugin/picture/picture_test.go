@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,6 +171,29 @@ func TestOtherNamespacesAreOtherInstances(t *testing.T) {
 	}
 	if first := picture.Instances[0]; len(first.Tokens)+len(first.Repositories)+len(first.Organizations)+len(first.Storage) != 0 || first.Pods != nil {
 		t.Errorf("an instance shows what belongs to another: %+v", first)
+	}
+}
+
+func TestWhatOtherNamespacesDeclareBelongsToTheInstance(t *testing.T) {
+	objects := ofOneInstance()
+	foreign := objects.Repositories[0]
+	foreign.Namespace, foreign.Spec.Name = "team-b", "foreign"
+	foreign.Spec.InstanceRef.Namespace = "team"
+	// Of the same name, and for an instance of its own namespace.
+	other := objects.Repositories[1]
+	other.Namespace = "team-b"
+	objects.Repositories = append(objects.Repositories, foreign, other)
+	picture := Of(objects, "acme")
+	var names []string
+	for _, r := range picture.Instances[0].Repositories {
+		names = append(names, r.Namespace+" "+r.Name)
+	}
+	if diff := cmp.Diff([]string{"team octocat/octo-app", "team octo-org/shared", "team-b octo-org/foreign"}, names); diff != "" {
+		t.Errorf("repositories (-want +got):\n%s", diff)
+	}
+	var text bytes.Buffer
+	if err := picture.WriteText(&text); err != nil || !strings.Contains(text.String(), "octo-org/foreign (of team-b)") {
+		t.Errorf("%v:\n%s", err, &text)
 	}
 }
 

@@ -27,7 +27,7 @@ func (p Picture) WriteText(w io.Writer) error {
 		out.WriteByte('\n')
 	}
 	for _, resource := range p.Unseen {
-		fmt.Fprintf(&out, "You may not list %s here, so the picture lacks them.\n", resource)
+		fmt.Fprintf(&out, "You may not see %s, so the picture is without.\n", resource)
 	}
 	if p.Well {
 		fmt.Fprintln(&out, "All is well.")
@@ -88,14 +88,14 @@ func (i Instance) write(out *bytes.Buffer) {
 	if len(i.Organizations) > 0 {
 		rows := [][]string{{"ORGANIZATION", "OWNERS", "MEMBERS", "TEAMS", "STATE"}}
 		for _, o := range i.Organizations {
-			rows = append(rows, []string{o.Name, fmt.Sprint(o.Owners), fmt.Sprint(o.Members), fmt.Sprint(o.Teams), o.State.word()})
+			rows = append(rows, []string{i.named(o.Namespace, o.Name), fmt.Sprint(o.Owners), fmt.Sprint(o.Members), fmt.Sprint(o.Teams), o.State.word()})
 		}
 		section(out, rows)
 	}
 	if len(i.Repositories) > 0 {
 		rows := [][]string{{"REPOSITORY", "VISIBILITY", "STATE"}}
 		for _, r := range i.Repositories {
-			rows = append(rows, []string{r.Name, string(r.Visibility), r.State.word()})
+			rows = append(rows, []string{i.named(r.Namespace, r.Name), string(r.Visibility), r.State.word()})
 		}
 		section(out, rows)
 	}
@@ -110,10 +110,18 @@ func (i Instance) write(out *bytes.Buffer) {
 			if len(t.Repositories) > 0 {
 				repositories = strings.Join(t.Repositories, ",")
 			}
-			rows = append(rows, []string{t.Object, t.User, joinScopes(t.Scopes), repositories, expires, t.State.word()})
+			rows = append(rows, []string{i.named(t.Namespace, t.Object), t.User, joinScopes(t.Scopes), repositories, expires, t.State.word()})
 		}
 		section(out, rows)
 	}
+}
+
+// named tells of an object that another namespace than the instance's declares.
+func (i Instance) named(namespace, name string) string {
+	if namespace == i.Namespace {
+		return name
+	}
+	return name + " (of " + namespace + ")"
 }
 
 // word is how an object is, in a word.
