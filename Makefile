@@ -137,7 +137,7 @@ dist/install.yaml: ## Build dist/install.yaml from config/default, with IMAGE=RE
 .PHONY: generate
 generate: manifests ## Generate deep copies, apply configurations, and the chart's README and schema.
 	$(GO) run ./hack/chart docs
-	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
+	"$$(hack/tools.sh controller-gen)/controller-gen" object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/... paths=./controllers/certmanager/...
 
 .PHONY: manifests
 manifests: ## Generate the CRDs, the operator's RBAC role, docs/reference.md, and what the chart has of config/.
@@ -156,4 +156,4 @@ lint: ## Run golangci-lint, built from its module.
 verify: generate manifests ## Fail when formatting, vet or generated files are not as committed.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "Run gofmt -w on these files."; exit 1; }
 	$(GO) vet ./...
-	@test -z "$$(git status --porcelain -- api config charts docs/reference.md)" || { git status --porcelain -- api config charts docs/reference.md; echo "Run 'make generate manifests' and commit the result."; exit 1; }
+	@test -z "$$(git status --porcelain -- api config controllers charts docs/reference.md)" || { git status --porcelain -- api config controllers charts docs/reference.md; echo "Run 'make generate manifests' and commit the result."; exit 1; }

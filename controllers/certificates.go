@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	"github.com/packages-operator/packages-operator/controllers/desired"
 )
 
 // certificates reads the certificates that users name for their Ingresses. As with
@@ -34,6 +35,7 @@ type certificates struct {
 
 type rememberedCertificate struct {
 	version     secretVersion
+	secretType  corev1.SecretType
 	certificate *certificate
 }
 
@@ -47,24 +49,36 @@ type certificate struct {
 // of returns the server's certificate in a Secret. It is nil if the Secret is
 // missing or holds none.
 func (c *certificates) of(ctx context.Context, secret types.NamespacedName) (*certificate, error) {
+	remembered, err := c.read(ctx, secret)
+	return remembered.certificate, err
+}
+
+// typeOf returns the type of a Secret, empty if it is missing.
+func (c *certificates) typeOf(ctx context.Context, secret types.NamespacedName) (corev1.SecretType, error) {
+	remembered, err := c.read(ctx, secret)
+	return remembered.secretType, err
+}
+
+func (c *certificates) read(ctx context.Context, secret types.NamespacedName) (rememberedCertificate, error) {
 	version, err := versionOf(ctx, c.metadata, secret)
 	if err != nil || version == (secretVersion{}) {
-		return nil, err
+		return rememberedCertificate{}, err
 	}
 	c.mu.Lock()
 	remembered, ok := c.known[secret]
 	c.mu.Unlock()
 	if ok && remembered.version == version {
-		return remembered.certificate, nil
+		return remembered, nil
 	}
 	var object corev1.Secret
 	if err := c.live.Get(ctx, secret, &object); apierrors.IsNotFound(err) {
-		return nil, nil
+		return rememberedCertificate{}, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("reading Secret %s: %w", secret.Name, err)
+		return rememberedCertificate{}, fmt.Errorf("reading Secret %s: %w", secret.Name, err)
 	}
 	remembered = rememberedCertificate{
 		version:     secretVersion{object.UID, object.ResourceVersion},
+		secretType:  object.Type,
 		certificate: parseCertificate(object.Data[corev1.TLSCertKey], object.Data[corev1.TLSPrivateKeyKey]),
 	}
 	c.mu.Lock()
@@ -73,7 +87,7 @@ func (c *certificates) of(ctx context.Context, secret types.NamespacedName) (*ce
 		c.known = map[types.NamespacedName]rememberedCertificate{}
 	}
 	c.known[secret] = remembered
-	return remembered.certificate, nil
+	return remembered, nil
 }
 
 // maxCertificates bounds the memory; beyond it, they are read again.
@@ -164,25 +178,37 @@ func judge(c *certificate, secret string, hosts []string, now time.Time) certifi
 		again: notice}
 }
 
-// inspectCertificate finds out what clients of every host will be shown. What is
-// wrong with it is told once all else is in place.
+// inspectCertificate asks for a certificate where the spec has an issuer for it, and
+// finds out what clients of every host will be shown. What is wrong with it is told
+// once all else is in place.
 func (r *instanceReconciler) inspectCertificate(ctx context.Context, s *instanceScope) error {
-	s.conclusion.also[v1alpha1.ConditionCertificateReady] = nil
 	ingress := s.instance.Spec.Exposure.Ingress
-	if ingress == nil || ingress.TLS == nil {
+	issued, err := r.issueCertificate(ctx, s)
+	if err != nil {
+		s.certificateFailure = err
 		return nil
 	}
-	name := ingress.TLS.SecretName
+	if ingress == nil || ingress.TLS == nil {
+		s.conclusion.also[v1alpha1.ConditionCertificateReady] = nil
+		return nil
+	}
+	name := desired.TLSSecretName(s.instance)
 	c, err := r.certificates.of(ctx, types.NamespacedName{Namespace: s.instance.Namespace, Name: name})
 	if err != nil {
 		return err
 	}
 	s.certificate = judge(c, name, hostList(s.hosts), r.now())
+	if issued != nil {
+		s.certificate = judgeIssued(s.certificate, *issued)
+	}
 	s.conclusion.also[v1alpha1.ConditionCertificateReady] = &s.certificate.condition
 	return nil
 }
 
 func (r *instanceReconciler) requireCertificate(_ context.Context, s *instanceScope) error {
+	if s.certificateFailure != nil {
+		return s.certificateFailure
+	}
 	if s.certificate.trouble != nil {
 		return s.certificate.trouble
 	}

@@ -38,6 +38,10 @@ type instanceReconciler struct {
 	reporter     reporter
 	// namespaces are those that the manager serves; none is all.
 	namespaces []string
+	// Kinds that the cluster may lack, or keep from the manager:
+	ingressClasses *foreignKind
+	gatewayAPI     gatewayAPI
+	certManager    *foreignKind
 	// image is the registry's, and version what it is called.
 	image   string
 	version string
@@ -67,6 +71,10 @@ type instanceScope struct {
 	certificate certificateVerdict
 	// issuerAfter is when to ask again who signs tokens of ServiceAccounts, 0 for never.
 	issuerAfter time.Duration
+	exposure    exposureVerdict
+	// exposureFailure and certificateFailure are errors of the API that are reported
+	// last.
+	exposureFailure, certificateFailure error
 	// pollAfter is when pods have to be asked again, 0 for not at all.
 	pollAfter time.Duration
 
@@ -114,14 +122,16 @@ func (r *instanceReconciler) Reconcile(ctx context.Context, request ctrl.Request
 func (r *instanceReconciler) reconcile(ctx context.Context, s *instanceScope) error {
 	for _, step := range []func(context.Context, *instanceScope) error{
 		r.accept,
-		r.inspectCertificate,
 		r.identify,
 		// The policy comes first, so that nothing else keeps a right from being
 		// taken away.
 		r.applyPolicy,
+		r.expose,
+		r.inspectCertificate,
 		r.applyObjects,
 		r.observe,
 		r.requireVolume,
+		r.requireExposure,
 		r.requireCertificate,
 	} {
 		if err := step(ctx, s); err != nil {

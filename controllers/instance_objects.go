@@ -13,18 +13,15 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
-	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
 	rbacv1ac "k8s.io/client-go/applyconfigurations/rbac/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
-	"github.com/packages-operator/packages-operator/registry/policy"
 )
 
 // applyObjects makes everything that the registry runs on. One object that cannot
@@ -37,7 +34,6 @@ func (r *instanceReconciler) applyObjects(ctx context.Context, s *instanceScope)
 		r.applyStorage,
 		r.applyService,
 		r.applyStatefulSet,
-		r.applyIngress,
 	} {
 		if err := apply(ctx, s); err != nil {
 			errs = append(errs, s.objectFinding(err))
@@ -112,7 +108,7 @@ func (r *instanceReconciler) applyRBAC(ctx context.Context, s *instanceScope) er
 }
 
 func (r *instanceReconciler) applyService(ctx context.Context, s *instanceScope) error {
-	return ensure[corev1.Service](ctx, r.writer, s.claim, desired.Service(s.instance), corev1ac.ExtractService)
+	return ensure[corev1.Service](ctx, r.writer, s.claim, desired.Service(s.instance, s.exposure.controller), corev1ac.ExtractService)
 }
 
 func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceScope) error {
@@ -146,27 +142,6 @@ func invalidFields(err error) string {
 		faults = append(faults, field+": "+cause.Message)
 	}
 	return strings.Join(faults, "; ")
-}
-
-func (r *instanceReconciler) applyIngress(ctx context.Context, s *instanceScope) error {
-	want := desired.Ingress(s.instance, hostList(s.hosts))
-	if want == nil {
-		return r.removeIngress(ctx, s)
-	}
-	return ensure[networkingv1.Ingress](ctx, r.writer, s.claim, want, networkingv1ac.ExtractIngress)
-}
-
-// hostList is every host of an instance once, the Docker registry's first.
-func hostList(hosts policy.Hosts) []string {
-	if hosts.Base == hosts.Docker {
-		return []string{hosts.Docker}
-	}
-	return []string{hosts.Docker, hosts.Base}
-}
-
-func (r *instanceReconciler) removeIngress(ctx context.Context, s *instanceScope) error {
-	return remove[networkingv1.Ingress](ctx, r.writer, s.claim,
-		types.NamespacedName{Namespace: s.instance.Namespace, Name: desired.RegistryName(s.instance.Name)})
 }
 
 // objectFinding says what a person can do about an object that cannot be made.

@@ -26,7 +26,7 @@ import (
 
 // accept decides whether the instance has its hosts. One that has not has no
 // effect: nothing is made for it, and what was made before goes on as it was told,
-// without an Ingress.
+// without anything that leads clients to it.
 func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error {
 	s.hosts = compile.HostsOf(&s.instance.Spec)
 	var all v1alpha1.PackagesInstanceList
@@ -48,7 +48,7 @@ func (r *instanceReconciler) accept(ctx context.Context, s *instanceScope) error
 		return nil
 	}
 	s.conclusion.accepted = &acceptance{false, v1alpha1.ReasonHostConflict, message}
-	if err := r.removeIngress(ctx, s); err != nil {
+	if err := r.withdraw(ctx, s); err != nil {
 		return err
 	}
 	if err := r.publishUnaccepted(ctx, s); err != nil {

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,19 +22,22 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	certmanagerv1 "github.com/packages-operator/packages-operator/controllers/certmanager/v1"
 	"github.com/packages-operator/packages-operator/controllers/desired"
 	"github.com/packages-operator/packages-operator/registry/policy/compile"
 )
 
 // Options are what the controllers need beside a manager. All fields but
-// TrustedProxies are required.
+// TrustedProxies and LookAgain are required.
 type Options struct {
 	// RegistryImage is the image of the registry pods.
 	RegistryImage string
@@ -52,12 +56,17 @@ type Options struct {
 	Now func() time.Time
 	// Random makes tokens and keys; crypto/rand.Reader outside of tests.
 	Random io.Reader
+	// LookAgain is how often the cluster is asked whether it serves kinds that it may
+	// lack; 0 for every ten seconds.
+	LookAgain time.Duration
 }
 
 // NewScheme knows every kind that the manager handles.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(
+		clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), gatewayv1.Install(scheme), certmanagerv1.AddToScheme(scheme),
+	); err != nil {
 		return nil, fmt.Errorf("building the scheme: %w", err)
 	}
 	return scheme, nil
@@ -68,11 +77,7 @@ func NewScheme() (*runtime.Scheme, error) {
 // given namespaces or in all for none. Reads see the manager's own writes, so that
 // no reconcile acts on what it has already changed.
 func ConfigureCaches(options *ctrl.Options, namespaces []string) error {
-	ours, err := labels.NewRequirement(v1alpha1.LabelInstance, selection.Exists, nil)
-	if err != nil {
-		return fmt.Errorf("building the label selector: %w", err)
-	}
-	labeled := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
+	labeled := cache.ByObject{Label: ourObjects()}
 	labeledPods := labeled
 	labeledPods.Transform = cache.TransformStripManagedFields()
 	options.Cache.ByObject = map[client.Object]cache.ByObject{
@@ -92,6 +97,15 @@ func ConfigureCaches(options *ctrl.Options, namespaces []string) error {
 	options.Client.Cache = &client.CacheOptions{EnableReadYourWritesConsistency: &readYourWrites}
 	options.Client.FieldOwner = desired.FieldOwner
 	return nil
+}
+
+// ourObjects selects what was made for an instance.
+func ourObjects() labels.Selector {
+	ours, err := labels.NewRequirement(v1alpha1.LabelInstance, selection.Exists, nil)
+	if err != nil {
+		panic(err) // of a constant
+	}
+	return labels.NewSelector().Add(*ours)
 }
 
 func namespaceConfigs(namespaces []string) map[string]cache.Config {
@@ -182,11 +196,10 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return accounts
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesInstance{}, indexSecret, func(object client.Object) []string {
-			instance, ok := object.(*v1alpha1.PackagesInstance)
-			if !ok || instance.Spec.Exposure.Ingress == nil || instance.Spec.Exposure.Ingress.TLS == nil {
-				return nil
+			if instance, ok := object.(*v1alpha1.PackagesInstance); ok && desired.TLSSecretName(instance) != "" {
+				return []string{desired.TLSSecretName(instance)}
 			}
-			return []string{instance.Spec.Exposure.Ingress.TLS.SecretName}
+			return nil
 		}),
 		indexer.IndexField(ctx, &v1alpha1.PackagesToken{}, indexSecret, func(object client.Object) []string {
 			token, ok := object.(*v1alpha1.PackagesToken)
@@ -247,14 +260,43 @@ func Setup(ctx context.Context, mgr ctrl.Manager, namespaces []string, options O
 	}
 	events := reporter{mgr.GetEventRecorder(desired.FieldOwner)}
 
+	finder, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("reaching the cluster: %w", err)
+	}
+	foreign := foreignKinds{mgr: mgr, discovery: finder, every: cmp.Or(options.LookAgain, lookAgain)}
+	ingressClasses, err := foreign.add(&networkingv1.IngressClass{}, cache.Options{})
+	if err != nil {
+		return fmt.Errorf("looking after IngressClasses: %w", err)
+	}
+	labeled := cache.Options{
+		DefaultNamespaces:    namespaceConfigs(namespaces),
+		DefaultLabelSelector: ourObjects(),
+	}
+	routes, err := foreign.add(&gatewayv1.HTTPRoute{}, labeled)
+	if err != nil {
+		return fmt.Errorf("looking after HTTPRoutes: %w", err)
+	}
+	gateways, err := foreign.add(&gatewayv1.Gateway{}, cache.Options{DefaultNamespaces: namespaceConfigs(namespaces)})
+	if err != nil {
+		return fmt.Errorf("looking after Gateways: %w", err)
+	}
+	certManager, err := foreign.add(&certmanagerv1.Certificate{}, labeled)
+	if err != nil {
+		return fmt.Errorf("looking after Certificates: %w", err)
+	}
+
 	for _, setup := range []func() error{
 		func() error {
 			r := &instanceReconciler{
 				writer: w, sources: sources, labels: labels, verdicts: verdicts, pods: options.Pods, health: health, reporter: events,
 				accounts: &serviceAccounts{metadata: metadata, namespaces: namespaces}, issuer: issuer,
-				certificates: &certificates{metadata: metadata, live: mgr.GetAPIReader()},
-				namespaces:   namespaces,
-				image:        options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,
+				certificates:   &certificates{metadata: metadata, live: mgr.GetAPIReader()},
+				namespaces:     namespaces,
+				ingressClasses: ingressClasses,
+				gatewayAPI:     gatewayAPI{routes: routes, gateways: gateways},
+				certManager:    certManager,
+				image:          options.RegistryImage, trustedProxies: options.TrustedProxies, version: options.Version, now: options.Now, random: options.Random,
 			}
 			return r.setup(mgr, metadata)
 		},

@@ -115,6 +115,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 	observer = startWitness(admin)
 	DeferCleanup(func() { observer.stop() })
+	Expect(admin.Create(ctx, newIngressClass("web", "example.com/web"))).To(Succeed())
 	node = newStandIn(admin)
 	node.start()
 	DeferCleanup(node.stop)
@@ -160,6 +161,7 @@ func startManager(namespaces ...string) (stop func()) {
 		AskPodsEvery:   2 * time.Second,
 		Now:            clock.now,
 		Random:         rand.Reader,
+		LookAgain:      200 * time.Millisecond,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

@@ -50,10 +50,36 @@ func (r *instanceReconciler) setup(mgr ctrl.Manager, metadata cache.Cache) error
 	} {
 		b = b.Watches(object, made)
 	}
+	r.ingressClasses.concerned = func(ctx context.Context, _ client.Object) []reconcile.Request {
+		return r.instancesWhere(ctx, func(i *v1alpha1.PackagesInstance) bool { return i.Spec.Exposure.Ingress != nil })
+	}
+	r.gatewayAPI.routes.concerned = func(ctx context.Context, route client.Object) []reconcile.Request {
+		if route != nil {
+			return one(route.GetNamespace(), route.GetLabels()[v1alpha1.LabelInstance])
+		}
+		return r.instancesWhere(ctx, func(i *v1alpha1.PackagesInstance) bool { return i.Spec.Exposure.Gateway != nil })
+	}
+	r.gatewayAPI.gateways.concerned = func(ctx context.Context, gateway client.Object) []reconcile.Request {
+		return r.instancesWhere(ctx, func(i *v1alpha1.PackagesInstance) bool {
+			return i.Spec.Exposure.Gateway != nil && (gateway == nil || slices.ContainsFunc(i.Spec.Exposure.Gateway.ParentRefs, func(ref v1alpha1.GatewayReference) bool {
+				return gatewayKey(i.Namespace, ref) == client.ObjectKeyFromObject(gateway)
+			}))
+		})
+	}
+	r.certManager.concerned = func(ctx context.Context, certificate client.Object) []reconcile.Request {
+		if certificate != nil {
+			return one(certificate.GetNamespace(), certificate.GetLabels()[v1alpha1.LabelInstance])
+		}
+		return r.instancesWhere(ctx, hasIssuer)
+	}
 	if r.labels.metadata != nil {
 		b = b.WatchesRawSource(source.Kind(metadata, namespaceMetadata(), handler.TypedEnqueueRequestsFromMapFunc(r.instancesSelecting)))
 	}
 	return b.
+		WatchesRawSource(foreignSource{r.ingressClasses}).
+		WatchesRawSource(foreignSource{r.gatewayAPI.routes}).
+		WatchesRawSource(foreignSource{r.gatewayAPI.gateways}).
+		WatchesRawSource(foreignSource{r.certManager}).
 		WatchesRawSource(source.Kind(metadata, secretMetadata(), r.tokensNaming(func(token *v1alpha1.PackagesToken) types.NamespacedName {
 			return instanceOf(token)
 		}))).
@@ -159,6 +185,22 @@ func (r *instanceReconciler) contenders(ctx context.Context, object client.Objec
 		other := &all.Items[i]
 		if _, overlap := compile.HostOverlap(hosts, compile.HostsOf(&other.Spec)); overlap && other.UID != instance.UID {
 			requests = append(requests, one(other.Namespace, other.Name)...)
+		}
+	}
+	return requests
+}
+
+// instancesWhere are the instances for which something holds.
+func (r *instanceReconciler) instancesWhere(ctx context.Context, holds func(*v1alpha1.PackagesInstance) bool) []reconcile.Request {
+	var all v1alpha1.PackagesInstanceList
+	if err := r.cached.List(ctx, &all); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list instances")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range all.Items {
+		if holds(&all.Items[i]) {
+			requests = append(requests, one(all.Items[i].Namespace, all.Items[i].Name)...)
 		}
 	}
 	return requests

@@ -50,6 +50,14 @@ func TestObjectAtItsLimitsIsAccepted(t *testing.T) {
 		{"ingress in full", instance, spec("exposure: {ingress: {className: traefik, tls: {secretName: packages-tls},"+
 			"annotations: {nginx.ingress.kubernetes.io/proxy-body-size: '0', plain: '', %s}, labels: {example.com/team: a_b.C-1, empty: '', %s}}}",
 			list(62, "a%d: b"), list(62, "a%d: "+label63))},
+		{"an issuer", instance, spec("exposure: {ingress: {tls: {issuerRef: {name: letsencrypt}}}}")},
+		{"an issuer in full", instance, spec("exposure: {ingress: {tls: {secretName: mine, issuerRef: {name: letsencrypt, kind: ClusterIssuer, group: cert-manager.io}}}}")},
+		{"an issuer of another kind", instance, spec("exposure: {ingress: {tls: {issuerRef: {name: a, kind: AWSPCAClusterIssuer, group: awspca.cert-manager.io}}}}")},
+		{"a gateway", instance, spec("exposure: {gateway: {parentRefs: [{name: web}]}}")},
+		{"eight gateways in full", instance, spec("exposure: {gateway: {parentRefs: [%s], annotations: {%s}, labels: {%s}}}",
+			list(8, "{name: "+strings.Repeat("a", 252)+"%d, namespace: "+strings.Repeat("b", 63)+", sectionName: "+strings.Repeat("c", 253)+", port: 65535}"),
+			list(64, "a%d: b"), list(64, "a%d: "+label63))},
+		{"listeners of one gateway, and one of its name elsewhere", instance, spec("exposure: {gateway: {parentRefs: [{name: web, sectionName: a}, {name: web, sectionName: b}, {name: web, namespace: infra}]}}")},
 
 		{"the most allowed namespaces and owners", instance, spec("allowedNamespaces: [%s]", strings.Join(slices.Repeat([]string{
 			"{names: [" + list(100, strings.Repeat("n", 60)+"-%02d") + "], owners: [" + list(100, strings.Repeat("o", 37)+"%02d") + "]}",

@@ -65,6 +65,8 @@ func TestGoodChangeIsAccepted(t *testing.T) {
 		{"a larger volume", instance, spec("storage: {filesystem: {size: 2Gi}}")},
 		{"the same volume in another unit", instance, spec("storage: {filesystem: {size: 1024Mi}}")},
 		{"exposure", instance, spec("exposure: {ingress: {tls: {secretName: packages-tls}}}")},
+		{"an issuer", instance, spec("exposure: {ingress: {tls: {issuerRef: {name: letsencrypt}}}}")},
+		{"another exposure", strings.ReplaceAll(instance, "spec:", "spec:\n  exposure: {ingress: {}}"), spec("exposure: {ingress: null, gateway: {parentRefs: [{name: web}]}}")},
 		{"deletionPolicy of an instance", instance, spec("deletionPolicy: Delete")},
 		{"pods", instance, spec("podTemplate: {nodeSelector: {a: b}}")},
 		{"suspend", instance, spec("suspend: true")},

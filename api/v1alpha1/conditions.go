@@ -21,6 +21,9 @@ const (
 	// ConditionNamespacesSelected is on a PackagesInstance that allows namespaces by
 	// a selector: True while the operator knows the labels of namespaces.
 	ConditionNamespacesSelected = "NamespacesSelected"
+	// ConditionExposureReady is on a PackagesInstance with exposure: True while
+	// something in the cluster can be expected to lead clients to it.
+	ConditionExposureReady = "ExposureReady"
 )
 
 // Reasons of conditions of every kind.
@@ -79,6 +82,25 @@ const (
 	ReasonStorageUnavailable = "StorageUnavailable"
 	// ReasonPolicyNotServed: the pods do not serve the newest policy yet.
 	ReasonPolicyNotServed = "PolicyNotServed"
+	// ReasonExposed: clients of every host are led to the registry.
+	ReasonExposed = "Exposed"
+	// ReasonExposureInvalid: the API server refuses what spec.exposure says.
+	ReasonExposureInvalid = "ExposureInvalid"
+	// ReasonIngressClassNotFound: there is no IngressClass of that name, or no default
+	// one.
+	ReasonIngressClassNotFound = "IngressClassNotFound"
+	// ReasonGatewayAPINotInstalled: the cluster does not serve HTTPRoutes.
+	ReasonGatewayAPINotInstalled = "GatewayAPINotInstalled"
+	// ReasonGatewayNotFound: there is no Gateway of that name.
+	ReasonGatewayNotFound = "GatewayNotFound"
+	// ReasonRouteNotAccepted: a Gateway does not take the route of a host, or has not
+	// yet.
+	ReasonRouteNotAccepted = "RouteNotAccepted"
+	// ReasonRouteNotResolved: a Gateway finds no way from a route to the registry.
+	ReasonRouteNotResolved = "RouteNotResolved"
+	// ReasonListenerNotReady: no listener of a Gateway serves a host, for want of a
+	// certificate perhaps.
+	ReasonListenerNotReady = "ListenerNotReady"
 	// ReasonCertificateNotFound: the Secret of exposure.ingress.tls is missing or
 	// holds no certificate.
 	ReasonCertificateNotFound = "CertificateNotFound"
@@ -93,6 +115,14 @@ const (
 	// ReasonCertificateExpiresSoon: it expires within two weeks; until then the
 	// instance is ready.
 	ReasonCertificateExpiresSoon = "CertificateExpiresSoon"
+	// ReasonCertManagerNotInstalled: the cluster does not serve cert-manager's
+	// Certificates.
+	ReasonCertManagerNotInstalled = "CertManagerNotInstalled"
+	// ReasonCertificateNotIssued: cert-manager has not got the certificate, or not yet.
+	ReasonCertificateNotIssued = "CertificateNotIssued"
+	// ReasonCertificateConflict: what the certificate is to be kept in, or its
+	// Certificate, belongs to somebody else.
+	ReasonCertificateConflict = "CertificateConflict"
 	// ReasonCertificateValid: clients of every host are shown a certificate for it.
 	ReasonCertificateValid = "CertificateValid"
 	// ReasonNamespacesSelected: selectors choose namespaces by their labels.

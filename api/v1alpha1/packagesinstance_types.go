@@ -280,11 +280,80 @@ type FilesystemStorage struct {
 
 // ExposureSpec says how clients outside the cluster reach an instance. At most
 // one field is set.
+// +kubebuilder:validation:XValidation:rule="!(has(self.ingress) && has(self.gateway))",message="write ingress or gateway, not both"
 type ExposureSpec struct {
 	// ingress exposes the instance through an Ingress that the operator makes,
 	// with a rule for every host of the instance.
 	// +optional
 	Ingress *IngressExposure `json:"ingress,omitempty"`
+
+	// gateway exposes the instance through Gateways of the Gateway API, with an
+	// HTTPRoute that the operator makes for every host of the instance. Certificates
+	// belong to the Gateways' listeners.
+	// +optional
+	Gateway *GatewayExposure `json:"gateway,omitempty"`
+}
+
+// GatewayExposure shapes the HTTPRoutes of an instance.
+type GatewayExposure struct {
+	// parentRefs are the Gateways, or listeners of them, that lead to the instance. Two
+	// of one Gateway name different listeners.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name && (has(a.__namespace__) ? a.__namespace__ : '') == (has(b.__namespace__) ? b.__namespace__ : '') && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="write every listener of a Gateway once: two references to one Gateway need different values of sectionName"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.all(b, a.name != b.name || (has(a.__namespace__) ? a.__namespace__ : '') != (has(b.__namespace__) ? b.__namespace__ : '') || has(a.sectionName) == has(b.sectionName)))",message="write sectionName in each of two references to one Gateway: one without it stands for all listeners"
+	ParentRefs []GatewayReference `json:"parentRefs"`
+
+	// annotations are put on the HTTPRoutes. Names under packages-operator.io/ are the
+	// operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as external-dns.alpha.kubernetes.io/ttl"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('packages-operator.io/'))",message="choose other names: annotations under packages-operator.io/ are the operator's own"
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// labels are put on the HTTPRoutes, beside the operator's own, which win. Names
+	// under packages-operator.io/ are the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="write label names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('packages-operator.io/'))",message="choose other names: labels under packages-operator.io/ are the operator's own"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+}
+
+// GatewayReference names a Gateway or one of its listeners, as a ParentReference of
+// the Gateway API does.
+type GatewayReference struct {
+	// name is the Gateway's metadata.name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the metadata.name of a Gateway, as kubectl get gateway shows it"
+	Name string `json:"name"`
+
+	// namespace is the Gateway's; the Gateway has to allow routes from the instance's.
+	// Without it they are the same.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write the name of a namespace: lower-case letters, digits and '-'"
+	Namespace string `json:"namespace,omitempty"`
+
+	// sectionName is the name of one of the Gateway's listeners, such as https. Without
+	// it all listeners count that are for the host.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the name of a listener, as it is in the Gateway's spec.listeners"
+	SectionName string `json:"sectionName,omitempty"`
+
+	// port narrows this to listeners of that port.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
 }
 
 // IngressExposure shapes the Ingress of an instance.
@@ -325,16 +394,53 @@ type IngressExposure struct {
 // +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",message="write a label value of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
 type LabelValue string
 
-// IngressTLS names the certificate of an Ingress.
+// IngressTLS names the certificate of an Ingress: a Secret that holds it, or the
+// issuer that cert-manager gets it from.
+// +kubebuilder:validation:XValidation:rule="has(self.secretName) || has(self.issuerRef)",message="write secretName, the name of a Secret that has a certificate, or issuerRef, to have cert-manager get one"
 type IngressTLS struct {
 	// secretName is a Secret of type kubernetes.io/tls in the instance's
 	// namespace. Its certificate must cover every host of the instance: HOSTNAME,
-	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
-	// +required
+	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled. With
+	// issuerRef, it is where cert-manager keeps the certificate, and INSTANCE-packages-tls
+	// by default.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the metadata.name of a Secret: lower-case letters, digits, '-' and '.', such as packages-tls"
-	SecretName string `json:"secretName"`
+	SecretName string `json:"secretName,omitempty"`
+
+	// issuerRef has cert-manager get a certificate for exactly the hosts of the
+	// instance, and renew it. The cluster needs cert-manager for it.
+	// +optional
+	IssuerRef *IssuerReference `json:"issuerRef,omitempty"`
+}
+
+// IssuerReference names an issuer of cert-manager.
+// +kubebuilder:validation:XValidation:rule="self.group != 'cert-manager.io' || self.kind in ['Issuer', 'ClusterIssuer']",fieldPath=".kind",message="write Issuer or ClusterIssuer, or the group of another kind of issuer"
+type IssuerReference struct {
+	// name is the issuer's metadata.name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the metadata.name of an issuer, such as letsencrypt"
+	Name string `json:"name"`
+
+	// kind is Issuer, one of the instance's namespace, or ClusterIssuer; another kind if
+	// group is another. Default: Issuer.
+	// +optional
+	// +kubebuilder:default=Issuer
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9]*$')",message="write the kind of an issuer: Issuer or ClusterIssuer"
+	Kind string `json:"kind,omitempty"`
+
+	// group is the API group of the issuer's kind. Default: cert-manager.io.
+	// +optional
+	// +kubebuilder:default=cert-manager.io
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write an API group, such as cert-manager.io"
+	Group string `json:"group,omitempty"`
 }
 
 // PackagesInstanceStatus is what the operator last saw of an instance.

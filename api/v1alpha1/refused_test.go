@@ -51,6 +51,16 @@ func TestBadInstanceIsRefused(t *testing.T) {
 	ingress := func(format string, args ...any) string {
 		return spec("exposure: {ingress: {%s}}", fmt.Sprintf(format, args...))
 	}
+	gateway := func(format string, args ...any) string {
+		return spec("exposure: {gateway: {%s}}", fmt.Sprintf(format, args...))
+	}
+	issuer := func(format string, args ...any) string {
+		return ingress("tls: {issuerRef: {%s}}", fmt.Sprintf(format, args...))
+	}
+	const (
+		listenerOnce = "spec.exposure.gateway.parentRefs: write every listener of a Gateway once: two references to one Gateway need different values of sectionName"
+		listenerEach = "spec.exposure.gateway.parentRefs: write sectionName in each of two references to one Gateway: one without it stands for all listeners"
+	)
 	many := func(n int, format string) string {
 		var entries []string
 		for i := range n {
@@ -155,7 +165,32 @@ func TestBadInstanceIsRefused(t *testing.T) {
 		{"label with a value too long", instance, ingress("labels: {team: %s}", strings.Repeat("a", 64)), []string{"spec.exposure.ingress.labels.team: may not be more than 63 bytes"}},
 		{"label of the operator's", instance, ingress("labels: {packages-operator.io/instance: other}"), []string{"spec.exposure.ingress.labels: choose other names: labels under packages-operator.io/ are the operator's own"}},
 		{"labels without end", instance, ingress("labels: {%s}", many(65, "a%d: b")), []string{"spec.exposure.ingress.labels: must have at most 64 items"}},
-		{"tls without a Secret", instance, ingress("tls: {}"), []string{"spec.exposure.ingress.tls.secretName: Required value"}},
+		{"tls without a Secret or an issuer", instance, ingress("tls: {}"), []string{"spec.exposure.ingress.tls: write secretName, the name of a Secret that has a certificate, or issuerRef, to have cert-manager get one"}},
+		{"issuer without a name", instance, issuer("kind: Issuer"), []string{"spec.exposure.ingress.tls.issuerRef.name: Required value"}},
+		{"issuer that is no name", instance, issuer("name: Let's Encrypt"), []string{"spec.exposure.ingress.tls.issuerRef.name: write the metadata.name of an issuer, such as letsencrypt"}},
+		{"issuer of an unknown kind", instance, issuer("name: a, kind: clusterissuer"), []string{"spec.exposure.ingress.tls.issuerRef.kind: write Issuer or ClusterIssuer, or the group of another kind of issuer"}},
+		{"issuer of a kind that is no kind", instance, issuer("name: a, group: example.com, kind: 'My-Issuer'"), []string{"spec.exposure.ingress.tls.issuerRef.kind: write the kind of an issuer: Issuer or ClusterIssuer"}},
+		{"issuer of a group that is none", instance, issuer("name: a, group: 'cert-manager.io/v1'"), []string{"spec.exposure.ingress.tls.issuerRef.group: write an API group, such as cert-manager.io"}},
+		{"issuer with a name too long", instance, issuer("name: %s", strings.Repeat("a", 254)), []string{"spec.exposure.ingress.tls.issuerRef.name: may not be more than 253 bytes"}},
+
+		{"ingress and gateway", instance, spec("exposure: {ingress: {}, gateway: {parentRefs: [{name: web}]}}"), []string{"spec.exposure: write ingress or gateway, not both"}},
+		{"gateway without parentRefs", instance, gateway(""), []string{"spec.exposure.gateway.parentRefs: Required value"}},
+		{"gateway of no parentRefs", instance, gateway("parentRefs: []"), []string{"spec.exposure.gateway.parentRefs: should have at least 1 items"}},
+		{"gateways without end", instance, gateway("parentRefs: [%s]", many(9, "{name: a%d}")), []string{"spec.exposure.gateway.parentRefs: must have at most 8 items"}},
+		{"parentRef without a name", instance, gateway("parentRefs: [{namespace: infra}]"), []string{"spec.exposure.gateway.parentRefs[0].name: Required value"}},
+		{"parentRef that is no name", instance, gateway("parentRefs: [{name: infra/web}]"), []string{"spec.exposure.gateway.parentRefs[0].name: write the metadata.name of a Gateway, as kubectl get gateway shows it"}},
+		{"parentRef with a bad namespace", instance, gateway("parentRefs: [{name: web, namespace: in.fra}]"), []string{"spec.exposure.gateway.parentRefs[0].namespace: write the name of a namespace: lower-case letters, digits and '-'"}},
+		{"parentRef with a namespace too long", instance, gateway("parentRefs: [{name: web, namespace: %s}]", strings.Repeat("a", 64)), []string{"spec.exposure.gateway.parentRefs[0].namespace: may not be more than 63 bytes"}},
+		{"parentRef with a bad sectionName", instance, gateway("parentRefs: [{name: web, sectionName: HTTPS}]"), []string{"spec.exposure.gateway.parentRefs[0].sectionName: write the name of a listener, as it is in the Gateway's spec.listeners"}},
+		{"parentRef with port 0", instance, gateway("parentRefs: [{name: web, port: 0}]"), []string{"spec.exposure.gateway.parentRefs[0].port: should be greater than or equal to 1"}},
+		{"parentRef with a port too high", instance, gateway("parentRefs: [{name: web, port: 65536}]"), []string{"spec.exposure.gateway.parentRefs[0].port: should be less than or equal to 65535"}},
+		{"parentRef written twice", instance, gateway("parentRefs: [{name: web}, {name: web}]"), []string{listenerOnce}},
+		{"listener written twice", instance, gateway("parentRefs: [{name: web, sectionName: a, port: 1}, {name: web, sectionName: a, port: 2}]"), []string{listenerOnce}},
+		{"a Gateway and a listener of it", instance, gateway("parentRefs: [{name: web}, {name: web, sectionName: a}]"), []string{listenerEach}},
+		{"route annotation of the operator's", instance, gateway("parentRefs: [{name: web}], annotations: {packages-operator.io/note: mine}"), []string{"spec.exposure.gateway.annotations: choose other names: annotations under packages-operator.io/ are the operator's own"}},
+		{"route annotation with a bad name", instance, gateway("parentRefs: [{name: web}], annotations: {a b: c}"), []string{"spec.exposure.gateway.annotations: write annotation names as [PREFIX/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', such as external-dns.alpha.kubernetes.io/ttl"}},
+		{"route label of the operator's", instance, gateway("parentRefs: [{name: web}], labels: {packages-operator.io/instance: other}"), []string{"spec.exposure.gateway.labels: choose other names: labels under packages-operator.io/ are the operator's own"}},
+		{"route label with a bad value", instance, gateway("parentRefs: [{name: web}], labels: {team: the a team}"), []string{"spec.exposure.gateway.labels[team]: write a label value of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"}},
 		{"tls Secret that is no name", instance, ingress("tls: {secretName: Packages_TLS}"), []string{"spec.exposure.ingress.tls.secretName: write the metadata.name of a Secret: lower-case letters, digits, '-' and '.', such as packages-tls"}},
 	})
 }

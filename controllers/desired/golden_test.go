@@ -49,6 +49,12 @@ func instance(mutate ...func(*v1alpha1.PackagesInstance)) *v1alpha1.PackagesInst
 	return i
 }
 
+func withIssuer(i *v1alpha1.PackagesInstance) {
+	i.Spec.Exposure.Ingress.TLS = &v1alpha1.IngressTLS{
+		IssuerRef: &v1alpha1.IssuerReference{Name: "letsencrypt", Kind: "ClusterIssuer", Group: "cert-manager.io"},
+	}
+}
+
 func token(secretType v1alpha1.TokenSecretType) *v1alpha1.PackagesToken {
 	return &v1alpha1.PackagesToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "monalisa", UID: "2222"},
@@ -89,17 +95,34 @@ func TestGolden(t *testing.T) {
 				PriorityClassName:         "system-cluster-critical",
 			}
 		}), "example.com/packages-operator:1", "1111", nil),
-		"service":                             desired.Service(instance()),
+		"service":                             desired.Service(instance(), ""),
+		"service-kong":                        desired.Service(instance(), "ingress-controllers.konghq.com/kong"),
 		"persistentvolumeclaim":               desired.PersistentVolumeClaim(instance(), "1111", resource.MustParse("20Gi"), instance().Spec.Storage.Filesystem.StorageClassName),
 		"persistentvolumeclaim-default-class": desired.PersistentVolumeClaim(instance(), "0000", resource.MustParse("20Gi"), nil),
 		"keys":                                desired.KeysSecret(instance(), map[string][]byte{"kid": bytes.Repeat([]byte{1}, desired.KeyLength)}),
 		"serviceaccount":                      desired.ServiceAccount(instance()),
 		"role":                                desired.Role(instance()),
 		"rolebinding":                         desired.RoleBinding(instance()),
-		"ingress":                             desired.Ingress(instance(), hosts),
+		"ingress":                             desired.Ingress(instance(), hosts, desired.IngressClass{Name: "web", Controller: "example.com/web"}),
 		"ingress-bare": desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) {
 			i.Spec.Exposure.Ingress = &v1alpha1.IngressExposure{}
+		}), hosts[1:], desired.IngressClass{}),
+		"ingress-nginx": desired.Ingress(instance(), hosts, desired.IngressClass{Name: "web", Controller: "k8s.io/ingress-nginx"}),
+		"httproute-docker": desired.HTTPRoute(instance(func(i *v1alpha1.PackagesInstance) {
+			i.Spec.Exposure = v1alpha1.ExposureSpec{Gateway: &v1alpha1.GatewayExposure{
+				ParentRefs:  []v1alpha1.GatewayReference{{Name: "web", Namespace: "infra", SectionName: "https", Port: 443}, {Name: "internal"}},
+				Annotations: map[string]string{"external-dns.alpha.kubernetes.io/ttl": "60"},
+				Labels:      map[string]v1alpha1.LabelValue{"example.com/team": "a", "packages-operator.io/instance": "mallory"},
+			}}
+		}), desired.RouteHost{Name: hosts[0], Docker: true}),
+		"httproute": desired.HTTPRoute(instance(func(i *v1alpha1.PackagesInstance) {
+			i.Spec.Exposure = v1alpha1.ExposureSpec{Gateway: &v1alpha1.GatewayExposure{ParentRefs: []v1alpha1.GatewayReference{{Name: "web"}}}}
+		}), desired.RouteHost{Name: hosts[1]}),
+		"certificate": desired.Certificate(instance(withIssuer), hosts),
+		"certificate-elsewhere": desired.Certificate(instance(withIssuer, func(i *v1alpha1.PackagesInstance) {
+			i.Spec.Exposure.Ingress.TLS.SecretName = "mine"
 		}), hosts[1:]),
+		"ingress-issued": desired.Ingress(instance(withIssuer), hosts, desired.IngressClass{}),
 		"policy-head": desired.PackagesPolicy(instance(), policy.Shard{
 			Index: 0, FormatVersion: 1, Revision: "abc", Parts: []string{"sha256:a", "sha256:b"}, Document: "{}",
 		}),
@@ -138,8 +161,14 @@ func TestGolden(t *testing.T) {
 }
 
 func TestNotWanted(t *testing.T) {
-	if got := desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Exposure.Ingress = nil }), nil); got != nil {
+	if got := desired.Ingress(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Exposure.Ingress = nil }), nil, desired.IngressClass{}); got != nil {
 		t.Errorf("an instance that is not exposed has the Ingress %v", got)
+	}
+	if got := desired.HTTPRoute(instance(), desired.RouteHost{Name: "a.test"}); got != nil {
+		t.Errorf("an instance that is not exposed through a Gateway has the HTTPRoute %v", got)
+	}
+	if got := desired.Certificate(instance(), nil); got != nil {
+		t.Errorf("an instance without an issuer has the Certificate %v", got)
 	}
 	if got := desired.PersistentVolumeClaim(instance(func(i *v1alpha1.PackagesInstance) { i.Spec.Storage.Filesystem = nil }), "", resource.MustParse("1Gi"), nil); got != nil {
 		t.Errorf("an instance without a filesystem has the claim %v", got)

@@ -12,9 +12,16 @@ import (
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 )
 
+// IngressClass is what serves an Ingress. Fields that are not known are empty.
+type IngressClass struct {
+	Name string
+	// Controller is its spec.controller.
+	Controller string
+}
+
 // Ingress leads every given host to the Service. It is nil for an instance that
 // is not exposed through an Ingress.
-func Ingress(instance *v1alpha1.PackagesInstance, hosts []string) *networkingv1ac.IngressApplyConfiguration {
+func Ingress(instance *v1alpha1.PackagesInstance, hosts []string, class IngressClass) *networkingv1ac.IngressApplyConfiguration {
 	exposure := instance.Spec.Exposure.Ingress
 	if exposure == nil {
 		return nil
@@ -24,8 +31,8 @@ func Ingress(instance *v1alpha1.PackagesInstance, hosts []string) *networkingv1a
 	maps.Copy(labels, instanceLabels(instance.Name))
 
 	spec := networkingv1ac.IngressSpec()
-	if exposure.ClassName != "" {
-		spec.WithIngressClassName(exposure.ClassName)
+	if class.Name != "" {
+		spec.WithIngressClassName(class.Name)
 	}
 	for _, host := range hosts {
 		spec.WithRules(networkingv1ac.IngressRule().
@@ -40,11 +47,11 @@ func Ingress(instance *v1alpha1.PackagesInstance, hosts []string) *networkingv1a
 							WithPort(networkingv1ac.ServiceBackendPort().WithName("http")))))))
 	}
 	if exposure.TLS != nil {
-		spec.WithTLS(networkingv1ac.IngressTLS().WithHosts(hosts...).WithSecretName(exposure.TLS.SecretName))
+		spec.WithTLS(networkingv1ac.IngressTLS().WithHosts(hosts...).WithSecretName(TLSSecretName(instance)))
 	}
 	return networkingv1ac.Ingress(RegistryName(instance.Name), instance.Namespace).
 		WithLabels(labels).
-		WithAnnotations(exposure.Annotations).
+		WithAnnotations(ingressAnnotations(exposure.Annotations, class.Controller)).
 		WithOwnerReferences(instanceOwner(instance)).
 		WithSpec(spec)
 }

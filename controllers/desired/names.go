@@ -36,8 +36,30 @@ const (
 )
 
 // RegistryName is the name of an instance's StatefulSet, Service, ServiceAccount,
-// Role, RoleBinding and Ingress.
+// Role, RoleBinding, Ingress and Certificate.
 func RegistryName(instance string) string { return instance + "-packages" }
+
+// RouteName is the name of an instance's HTTPRoute for a host: the Docker registry's
+// is told from the one of the instance itself, whatever the two are.
+func RouteName(instance string, host RouteHost) string {
+	if host.Docker {
+		return instance + "-packages-docker"
+	}
+	return instance + "-packages"
+}
+
+// TLSSecretName is the Secret with the certificate of an instance's Ingress, empty if
+// that has none.
+func TLSSecretName(instance *v1alpha1.PackagesInstance) string {
+	ingress := instance.Spec.Exposure.Ingress
+	switch {
+	case ingress == nil || ingress.TLS == nil:
+		return ""
+	case ingress.TLS.SecretName != "":
+		return ingress.TLS.SecretName
+	}
+	return instance.Name + "-packages-tls"
+}
 
 // DataName is the name of an instance's volume claim.
 func DataName(instance string) string { return instance + "-packages-data" }

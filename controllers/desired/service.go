@@ -15,10 +15,11 @@ import (
 const ServicePort = 80
 
 // Service gives the registry one address inside the cluster. The admin port is
-// not part of it.
-func Service(instance *v1alpha1.PackagesInstance) *corev1ac.ServiceApplyConfiguration {
+// not part of it. ingressController is that of the IngressClass, if it is known.
+func Service(instance *v1alpha1.PackagesInstance, ingressController string) *corev1ac.ServiceApplyConfiguration {
 	return corev1ac.Service(RegistryName(instance.Name), instance.Namespace).
 		WithLabels(instanceLabels(instance.Name)).
+		WithAnnotations(serviceAnnotations(instance, ingressController)).
 		WithOwnerReferences(instanceOwner(instance)).
 		WithSpec(corev1ac.ServiceSpec().
 			WithType(corev1.ServiceTypeClusterIP).

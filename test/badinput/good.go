@@ -29,7 +29,7 @@ spec:
       className: traefik
       annotations: {example.com/note: any text}
       labels: {example.com/team: a}
-      tls: {secretName: packages-tls}
+      tls: {secretName: packages-tls, issuerRef: {name: ours, kind: AWSPCAClusterIssuer, group: awspca.cert-manager.io}}
   deletionPolicy: Retain
   podTemplate:
     labels: {example.com/team: a}
@@ -41,6 +41,18 @@ spec:
     topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {a: b}}}]
     priorityClassName: system-cluster-critical
   suspend: false
+`, `
+apiVersion: packages-operator.io/v1alpha1
+kind: PackagesInstance
+metadata: {name: routed}
+spec:
+  hostname: packages.example.com
+  storage: {filesystem: {size: 1Gi}}
+  exposure:
+    gateway:
+      parentRefs: [{name: web, namespace: infra, sectionName: https, port: 443}]
+      annotations: {example.com/note: any text}
+      labels: {example.com/team: a}
 `, `
 apiVersion: packages-operator.io/v1alpha1
 kind: PackagesOrganization

@@ -96,6 +96,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.ExposureSpec
   map:
     fields:
+    - name: gateway
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.GatewayExposure
     - name: ingress
       type:
         namedType: com.github.packages-operator.packages-operator.api.v1alpha1.IngressExposure
@@ -106,6 +109,40 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
     - name: storageClassName
+      type:
+        scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.GatewayExposure
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: labels
+      type:
+        map:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue
+    - name: parentRefs
+      type:
+        list:
+          elementType:
+            namedType: com.github.packages-operator.packages-operator.api.v1alpha1.GatewayReference
+          elementRelationship: atomic
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.GatewayReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: port
+      type:
+        scalar: numeric
+    - name: sectionName
       type:
         scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.IngressExposure
@@ -130,6 +167,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.IngressTLS
   map:
     fields:
+    - name: issuerRef
+      type:
+        namedType: com.github.packages-operator.packages-operator.api.v1alpha1.IssuerReference
     - name: secretName
       type:
         scalar: string
@@ -146,6 +186,20 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: namespace
+      type:
+        scalar: string
+- name: com.github.packages-operator.packages-operator.api.v1alpha1.IssuerReference
+  map:
+    fields:
+    - name: group
+      type:
+        scalar: string
+      default: cert-manager.io
+    - name: kind
+      type:
+        scalar: string
+      default: Issuer
+    - name: name
       type:
         scalar: string
 - name: com.github.packages-operator.packages-operator.api.v1alpha1.LabelValue

@@ -14,6 +14,10 @@ type ExposureSpecApplyConfiguration struct {
 	// ingress exposes the instance through an Ingress that the operator makes,
 	// with a rule for every host of the instance.
 	Ingress *IngressExposureApplyConfiguration `json:"ingress,omitempty"`
+	// gateway exposes the instance through Gateways of the Gateway API, with an
+	// HTTPRoute that the operator makes for every host of the instance. Certificates
+	// belong to the Gateways' listeners.
+	Gateway *GatewayExposureApplyConfiguration `json:"gateway,omitempty"`
 }
 
 // ExposureSpecApplyConfiguration constructs a declarative configuration of the ExposureSpec type for use with
@@ -27,5 +31,13 @@ func ExposureSpec() *ExposureSpecApplyConfiguration {
 // If called multiple times, the Ingress field is set to the value of the last call.
 func (b *ExposureSpecApplyConfiguration) WithIngress(value *IngressExposureApplyConfiguration) *ExposureSpecApplyConfiguration {
 	b.Ingress = value
+	return b
+}
+
+// WithGateway sets the Gateway field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Gateway field is set to the value of the last call.
+func (b *ExposureSpecApplyConfiguration) WithGateway(value *GatewayExposureApplyConfiguration) *ExposureSpecApplyConfiguration {
+	b.Gateway = value
 	return b
 }

@@ -8,12 +8,18 @@ package v1alpha1
 // IngressTLSApplyConfiguration represents a declarative configuration of the IngressTLS type for use
 // with apply.
 //
-// IngressTLS names the certificate of an Ingress.
+// IngressTLS names the certificate of an Ingress: a Secret that holds it, or the
+// issuer that cert-manager gets it from.
 type IngressTLSApplyConfiguration struct {
 	// secretName is a Secret of type kubernetes.io/tls in the instance's
 	// namespace. Its certificate must cover every host of the instance: HOSTNAME,
-	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled.
+	// and docker.HOSTNAME (or *.HOSTNAME) when subdomainIsolation is Enabled. With
+	// issuerRef, it is where cert-manager keeps the certificate, and INSTANCE-packages-tls
+	// by default.
 	SecretName *string `json:"secretName,omitempty"`
+	// issuerRef has cert-manager get a certificate for exactly the hosts of the
+	// instance, and renew it. The cluster needs cert-manager for it.
+	IssuerRef *IssuerReferenceApplyConfiguration `json:"issuerRef,omitempty"`
 }
 
 // IngressTLSApplyConfiguration constructs a declarative configuration of the IngressTLS type for use with
@@ -27,5 +33,13 @@ func IngressTLS() *IngressTLSApplyConfiguration {
 // If called multiple times, the SecretName field is set to the value of the last call.
 func (b *IngressTLSApplyConfiguration) WithSecretName(value string) *IngressTLSApplyConfiguration {
 	b.SecretName = &value
+	return b
+}
+
+// WithIssuerRef sets the IssuerRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuerRef field is set to the value of the last call.
+func (b *IngressTLSApplyConfiguration) WithIssuerRef(value *IssuerReferenceApplyConfiguration) *IngressTLSApplyConfiguration {
+	b.IssuerRef = value
 	return b
 }
