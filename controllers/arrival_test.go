@@ -50,6 +50,10 @@ var _ = Describe("Whatever people apply, change and delete", Serial, func() {
 			if host, _, _ := unstructured.NestedString(object.Object, "spec", "hostname"); host == "packages.example.com" {
 				Expect(unstructured.SetNestedField(object.Object, object.GetName()+"."+namespace+".example.com", "spec", "hostname")).To(Succeed())
 			}
+			// Most of what refers to an instance should find one.
+			if random.IntN(8) > 0 {
+				unstructured.RemoveNestedField(object.Object, "spec", "instanceRef", "namespace")
+			}
 			outcome := "deleted"
 			var err error
 			if random.IntN(6) == 0 {

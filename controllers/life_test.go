@@ -78,7 +78,7 @@ var _ = Describe("Flux and Argo CD", func() {
 
 		// Changes that wait for the registry, and then have effect.
 		node.makeDeaf(namespace, true)
-		change(ctx, organization, func(o *v1alpha1.PackagesOrganization) { o.Spec.Owners = append(o.Spec.Owners, "another") })
+		change(ctx, organization, func(o *v1alpha1.PackagesOrganization) { o.Spec.Teams[0].Members = []string{"hubot", "builder"} })
 		change(ctx, repository, func(r *v1alpha1.PackagesRepository) { r.Spec.Visibility = v1alpha1.VisibilityPublic })
 		change(ctx, token, func(t *v1alpha1.PackagesToken) { t.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopeReadPackages} })
 		for _, object := range objects {

@@ -209,6 +209,10 @@ func longest(n int) []string {
 	if n > 42 {
 		found = append(found, strings.Repeat("a", 39)+"/"+strings.Repeat("b", n-40))
 	}
+	if n > 65 {
+		// A label's name.
+		found = append(found, strings.TrimSuffix(labels[:n-65], ".")+strings.Repeat("a", n-64-len(strings.TrimSuffix(labels[:n-65], ".")))+"/"+strings.Repeat("b", 63))
+	}
 	if n == len("999999h999999m999999s") {
 		found = append(found, "999999h999999m999999s", "000001h000001m000001s")
 	}

@@ -41,6 +41,19 @@ spec:
     topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {a: b}}}]
     priorityClassName: system-cluster-critical
   suspend: false
+  allowedNamespaces: [{names: [team-a], owners: [octo-org]}]
+`, `
+apiVersion: packages-operator.io/v1alpha1
+kind: PackagesInstance
+metadata: {name: selecting}
+spec:
+  hostname: selecting.example.com
+  storage: {filesystem: {size: 1Gi}}
+  allowedNamespaces:
+    - selector:
+        matchLabels: {example.com/team: a}
+        matchExpressions: [{key: example.com/tier, operator: In, values: [a]}]
+      owners: [octo-org]
 `, `
 apiVersion: packages-operator.io/v1alpha1
 kind: PackagesInstance
@@ -58,7 +71,7 @@ apiVersion: packages-operator.io/v1alpha1
 kind: PackagesOrganization
 metadata: {name: octo-org}
 spec:
-  instanceRef: {name: acme}
+  instanceRef: {name: acme, namespace: packages}
   name: octo-org
   owners: [monalisa]
   members: [hubot]
@@ -68,20 +81,21 @@ apiVersion: packages-operator.io/v1alpha1
 kind: PackagesRepository
 metadata: {name: octo-app}
 spec:
-  instanceRef: {name: acme}
+  instanceRef: {name: acme, namespace: packages}
   owner: octocat
   name: octo-app
   visibility: Private
   access:
     users: [{name: monalisa, role: Write}]
     teams: [{organization: octo-org, name: platform, role: Read}]
+    serviceAccounts: [{namespace: team-a, name: builder, role: Write}]
   deletionPolicy: Retain
 `, `
 apiVersion: packages-operator.io/v1alpha1
 kind: PackagesToken
 metadata: {name: monalisa}
 spec:
-  instanceRef: {name: acme}
+  instanceRef: {name: acme, namespace: packages}
   user: monalisa
   scopes: ['read:packages']
   repositories: [octocat/octo-app]
@@ -93,7 +107,7 @@ apiVersion: packages-operator.io/v1alpha1
 kind: PackagesToken
 metadata: {name: hubot}
 spec:
-  instanceRef: {name: acme}
+  instanceRef: {name: acme, namespace: packages}
   user: hubot
   scopes: ['read:packages']
   source: {secretRef: {name: hubot-value, key: value}}
