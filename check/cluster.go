@@ -58,7 +58,7 @@ func (t Target) Find(ctx context.Context, cluster client.Reader, report func(str
 	if instance.Status.Endpoints.Docker == nil {
 		return nil, fmt.Errorf("the PackagesInstance %s serves no docker: spec.docker.support is %s", t.Instance, instance.Spec.Docker.Support)
 	}
-	if token.Spec.InstanceRef.Name != t.Instance {
+	if ref := token.Spec.InstanceRef; ref.Name != t.Instance || ref.Namespace != "" && ref.Namespace != t.Namespace {
 		return nil, fmt.Errorf("the PackagesToken %s is of the instance %s, and not of %s", t.Token, token.Spec.InstanceRef.Name, t.Instance)
 	}
 	registry := &Registry{URL: instance.Status.Endpoints.Docker.URL, User: token.Spec.User, Password: t.Password, Repository: t.Repository, Report: report}
