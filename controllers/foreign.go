@@ -122,18 +122,16 @@ func (k *foreignKind) look(ctx context.Context) error {
 		k.settle(nil, errNotServed, nil)
 	case served && before != nil:
 		w, stop, err := k.open(ctx)
-		if apierrors.IsForbidden(err) {
-			if errors.Is(before, errNotAllowed) {
-				return nil
-			}
-			w, stop, err = nil, nil, nil
-			k.settle(nil, errNotAllowed, nil)
-			break
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			k.settle(w, nil, stop)
+		case !apierrors.IsForbidden(err):
 			return err
+		case errors.Is(before, errNotAllowed):
+			return nil
+		default:
+			k.settle(nil, errNotAllowed, nil)
 		}
-		k.settle(w, nil, stop)
 	default:
 		return nil
 	}

@@ -62,7 +62,7 @@ func (r *instanceReconciler) exposeThroughGateway(ctx context.Context, s *instan
 		if exposure == nil {
 			return exposureVerdict{}, nil
 		}
-		return exposureVerdict{}, fmt.Errorf("HTTPRoutes of %s: %w: grant it the rights of config/rbac/role.yaml", gatewayv1.GroupName, err)
+		return exposureVerdict{}, fmt.Errorf("reading HTTPRoutes of %s: %w: grant it the rights of config/rbac/role.yaml", gatewayv1.GroupName, err)
 	case err != nil:
 		return exposureVerdict{}, fmt.Errorf("reading HTTPRoutes: %w", err)
 	}

@@ -46,7 +46,7 @@ func (r *instanceReconciler) issueCertificate(ctx context.Context, s *instanceSc
 		if want == nil {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("Certificates of %s: %w: grant it the rights of config/rbac/role.yaml", certmanagerv1.SchemeGroupVersion.Group, err)
+		return nil, fmt.Errorf("reading Certificates of %s: %w: grant it the rights of config/rbac/role.yaml", certmanagerv1.SchemeGroupVersion.Group, err)
 	case err != nil:
 		return nil, fmt.Errorf("reading Certificates: %w", err)
 	case want == nil:
