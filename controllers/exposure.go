@@ -117,7 +117,10 @@ func (r *instanceReconciler) exposeThroughIngress(ctx context.Context, s *instan
 func (s *instanceScope) exposureFinding(kind string, err error) error {
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
 		f := stalled(v1alpha1.ReasonExposureInvalid, fmt.Sprintf("the %s cannot be as spec.exposure says: %s", kind, statusMessage(err)))
-		f.again = stalledRetry
+		if apierrors.IsForbidden(err) {
+			// A quota or a webhook may think otherwise later.
+			f.again = stalledRetry
+		}
 		return f
 	}
 	return s.objectFinding(err)
