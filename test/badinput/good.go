@@ -49,6 +49,11 @@ metadata: {name: selecting}
 spec:
   hostname: selecting.example.com
   storage: {filesystem: {size: 1Gi}}
+  exposure:
+    gateway:
+      parentRefs: [{name: traefik, namespace: ingress, sectionName: https, port: 443}]
+      annotations: {example.com/note: any text}
+      labels: {example.com/team: a}
   allowedNamespaces:
     - selector:
         matchLabels: {example.com/team: a}
