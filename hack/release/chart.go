@@ -94,7 +94,7 @@ func setLines(text []byte, values map[string]string) ([]byte, error) {
 	}
 	for key := range values {
 		if !done[key] {
-			return nil, fmt.Errorf("no line begins with %s:", key)
+			return nil, fmt.Errorf("no line begins with the key %s", key)
 		}
 	}
 	return out.Bytes(), nil

@@ -54,7 +54,7 @@ func (i Instance) write(out *bytes.Buffer) {
 		row("Docker", "no endpoint", string(i.Support))
 	}
 	if i.Certificate != nil {
-		row("Certificate", i.Certificate.Secret, i.Certificate.State.word())
+		row("Certificate", i.Certificate.Secret, i.Certificate.word())
 	}
 	if i.Ingress != nil {
 		at := "no address yet"
