@@ -18,13 +18,13 @@ import (
 type Trouble string
 
 const (
-	// TroubleStorageFull: pushes are refused, since there is no room for blobs.
+	// TroubleStorageFull is that there is no room for blobs, so pushes are refused.
 	TroubleStorageFull Trouble = "StorageFull"
-	// TroubleDatabaseFull: changes are refused, since the database has no room.
+	// TroubleDatabaseFull is that the database has no room, so changes are refused.
 	TroubleDatabaseFull Trouble = "DatabaseFull"
-	// TroubleDatabaseUnavailable: the database does not answer.
+	// TroubleDatabaseUnavailable is that the database does not answer.
 	TroubleDatabaseUnavailable Trouble = "DatabaseUnavailable"
-	// TroubleStorageUnavailable: the place of the blobs does not answer.
+	// TroubleStorageUnavailable is that the place of the blobs does not answer.
 	TroubleStorageUnavailable Trouble = "StorageUnavailable"
 )
 

@@ -5,6 +5,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestADatabaseIsFullFromARefusedChangeToTheNextThatIsNot(t *testing.T) {
 				{catalog.ErrNoSpace, true},
 			} {
 				store.err = step.err
-				if err := change(w); err != step.err {
+				if err := change(w); !errors.Is(err, step.err) {
 					t.Errorf("returned %v, want %v", err, step.err)
 				}
 				if got := w.full(time.Now()); got != step.want {

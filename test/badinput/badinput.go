@@ -22,11 +22,11 @@ import (
 type Want int
 
 const (
-	// Either: it is refused with the field's path, or accepted.
+	// Either is that it is refused with the field's path, or accepted.
 	Either Want = iota
-	// Refused: it is refused with the field's path.
+	// Refused is that it is refused with the field's path.
 	Refused
-	// Reachable: of all objects with the same Path and Want one is accepted, or the
+	// Reachable is that of all objects with the same Path and Want one is accepted, or the
 	// limit is none.
 	Reachable
 )
