@@ -211,13 +211,13 @@ var _ = Describe("Another namespace than the instance's", func() {
 
 var _ = Describe("A manager that is limited to some namespaces", Serial, func() {
 	It("says that it knows no labels, and goes by names", func(ctx SpecContext) {
-		home, named, labelled := newNamespace(ctx), newNamespace(ctx), newNamespace(ctx)
+		home, named, labeled := newNamespace(ctx), newNamespace(ctx), newNamespace(ctx)
 		stopManager()
 		DeferCleanup(func() {
 			stopManager()
 			stopManager = startManager()
 		})
-		stopManager = startManager(home, named, labelled)
+		stopManager = startManager(home, named, labeled)
 
 		instance := newInstance(home)
 		instance.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespaces{
@@ -227,7 +227,7 @@ var _ = Describe("A manager that is limited to some namespaces", Serial, func() 
 		conditions(ctx, instance).Should(And(beReady(),
 			condition(v1alpha1.ConditionNamespacesSelected, metav1.ConditionFalse, v1alpha1.ReasonNamespaceLabelsUnknown)))
 		Expect(messageOf(conditionsOf(ctx, instance), v1alpha1.ConditionNamespacesSelected)).To(HaveSuffix("write names in spec.allowedNamespaces[1]"))
-		for namespace, ready := range map[string]bool{named: true, labelled: false} {
+		for namespace, ready := range map[string]bool{named: true, labeled: false} {
 			token := newToken(namespace, "monalisa")
 			token.Spec.InstanceRef.Namespace = home
 			create(ctx, token)

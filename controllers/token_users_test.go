@@ -125,9 +125,9 @@ var _ = Describe("Where making a token takes the right to impersonate its user",
 		changed := token.DeepCopy()
 		changed.Spec.Scopes = []v1alpha1.Scope{v1alpha1.ScopeReadPackages, v1alpha1.ScopeWritePackages, v1alpha1.ScopeDeletePackages}
 		Expect(plain.Patch(ctx, changed, client.MergeFrom(token))).To(MatchError(apierrors.IsForbidden, "IsForbidden"), "more scopes")
-		labelled := token.DeepCopy()
-		labelled.Labels = map[string]string{"example.com/team": "a"}
-		Expect(plain.Patch(ctx, labelled, client.MergeFrom(token))).To(Succeed())
+		labeled := token.DeepCopy()
+		labeled.Labels = map[string]string{"example.com/team": "a"}
+		Expect(plain.Patch(ctx, labeled, client.MergeFrom(token))).To(Succeed())
 		Expect(plain.Delete(ctx, token)).To(Succeed())
 		gone(ctx, token)
 	})

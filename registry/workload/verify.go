@@ -67,7 +67,7 @@ func (k Key) verifier() (*verifyingKey, error) {
 			return v, nil
 		}
 	case *ecdsa.PublicKey:
-		if public.Curve.Params().Name == v.curve {
+		if public.Params().Name == v.curve {
 			v.ecdsa = public
 			return v, nil
 		}
@@ -83,7 +83,7 @@ func (v *verifyingKey) verify(signed, signature []byte) bool {
 	if v.rsa != nil {
 		return rsa.VerifyPKCS1v15(v.rsa, v.hash, digest, signature) == nil
 	}
-	size := (v.ecdsa.Curve.Params().BitSize + 7) / 8
+	size := (v.ecdsa.Params().BitSize + 7) / 8
 	if len(signature) != 2*size {
 		return false
 	}

@@ -68,7 +68,7 @@ func keySet(pairs ...pair) []byte {
 				panic(err)
 			}
 			half := len(point) / 2
-			key["kty"], key["crv"] = "EC", public.Curve.Params().Name
+			key["kty"], key["crv"] = "EC", public.Params().Name
 			key["x"], key["y"] = base64.RawURLEncoding.EncodeToString(point[1:half+1]), base64.RawURLEncoding.EncodeToString(point[half+1:])
 		}
 		keys = append(keys, key)

@@ -15,7 +15,7 @@ import (
 )
 
 // sharing is an instance that lets the namespace team-a speak for octo-org and hubot,
-// and whichever namespace is labelled so for octocat.
+// and whichever namespace is labeled so for octocat.
 func sharing() *v1alpha1.PackagesInstance {
 	shared := instance()
 	shared.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespaces{
@@ -191,7 +191,7 @@ func TestNamespacesLearnNothingOfEachOther(t *testing.T) {
 }
 
 func TestSelectorsChooseNamespacesThatAreKnown(t *testing.T) {
-	labelled := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "a"}}
+	labeled := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "a"}}
 	expression := func(operator metav1.LabelSelectorOperator, values ...v1alpha1.LabelValue) *v1alpha1.NamespaceSelector {
 		return &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: operator, Values: values}}}
 	}
@@ -202,9 +202,9 @@ func TestSelectorsChooseNamespacesThatAreKnown(t *testing.T) {
 		chooses  bool
 	}{
 		{"none", nil, map[string]string{"team": "a"}, false},
-		{"the label", labelled, map[string]string{"team": "a", "other": "b"}, true},
-		{"another value", labelled, map[string]string{"team": "b"}, false},
-		{"no label", labelled, map[string]string{}, false},
+		{"the label", labeled, map[string]string{"team": "a", "other": "b"}, true},
+		{"another value", labeled, map[string]string{"team": "b"}, false},
+		{"no label", labeled, map[string]string{}, false},
 		{"everything", &v1alpha1.NamespaceSelector{}, map[string]string{}, true},
 		{"everything, of what is not known", &v1alpha1.NamespaceSelector{}, nil, false},
 		{"one of two values", expression(metav1.LabelSelectorOpIn, "a", "b"), map[string]string{"team": "b"}, true},
