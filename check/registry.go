@@ -137,6 +137,13 @@ func manifestOf(config, layer []byte) []byte {
 	return text
 }
 
+// answer is a response that was read.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // session is one login.
 type session struct {
 	*Registry
@@ -148,48 +155,48 @@ var challengeParameter = regexp.MustCompile(`(realm|service)="([^"]*)"`)
 
 // login asks for a bearer token, as docker does: where the challenge says.
 func (s *session) login(ctx context.Context) error {
-	response, _, err := s.send(ctx, "log in", http.MethodGet, s.URL+"/v2/", nil, nil)
+	a, err := s.send(ctx, "log in", http.MethodGet, s.URL+"/v2/", nil, nil)
 	if err != nil {
 		return err
 	}
 	challenge := map[string]string{}
-	for _, parameter := range challengeParameter.FindAllStringSubmatch(response.Header.Get("WWW-Authenticate"), -1) {
+	for _, parameter := range challengeParameter.FindAllStringSubmatch(a.header.Get("WWW-Authenticate"), -1) {
 		challenge[parameter[1]] = parameter[2]
 	}
-	if response.StatusCode != http.StatusUnauthorized || challenge["realm"] == "" {
-		return &Error{Step: "log in", Status: response.StatusCode, Message: "this is no registry that wants a token: is " + s.URL + " the right address?"}
+	if a.status != http.StatusUnauthorized || challenge["realm"] == "" {
+		return &Error{Step: "log in", Status: a.status, Message: "this is no registry that wants a token: is " + s.URL + " the right address?"}
 	}
 	query := url.Values{
 		"service": {challenge["service"]},
 		"scope":   {"repository:" + s.name + ":pull,push,delete"},
 	}
-	response, body, err := s.send(ctx, "log in", http.MethodGet, challenge["realm"]+"?"+query.Encode(), nil, func(request *http.Request) {
+	a, err = s.send(ctx, "log in", http.MethodGet, challenge["realm"]+"?"+query.Encode(), nil, func(request *http.Request) {
 		request.SetBasicAuth(s.User, s.Password)
 	})
 	if err != nil {
 		return err
 	}
-	var answer struct{ Token string }
-	if response.StatusCode != http.StatusOK {
-		return refusal("log in", response, body)
+	var issued struct{ Token string }
+	if a.status != http.StatusOK {
+		return refusal("log in", a)
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" {
-		return &Error{Step: "log in", Status: response.StatusCode, Message: "the answer has no token"}
+	if err := json.Unmarshal(a.body, &issued); err != nil || issued.Token == "" {
+		return &Error{Step: "log in", Status: a.status, Message: "the answer has no token"}
 	}
-	s.bearer = answer.Token
+	s.bearer = issued.Token
 	return nil
 }
 
 func (s *session) pushBlob(ctx context.Context, content []byte) error {
 	const step = "push a blob"
-	response, body, err := s.authorized(ctx, step, http.MethodPost, s.URL+"/v2/"+s.name+"/blobs/uploads/", nil, "")
+	a, err := s.authorized(ctx, step, http.MethodPost, s.URL+"/v2/"+s.name+"/blobs/uploads/", nil, "")
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusAccepted {
-		return refusal(step, response, body)
+	if a.status != http.StatusAccepted {
+		return refusal(step, a)
 	}
-	location, err := url.Parse(response.Header.Get("Location"))
+	location, err := url.Parse(a.header.Get("Location"))
 	if err != nil {
 		return fmt.Errorf("%s: the upload's address: %w", step, err)
 	}
@@ -201,59 +208,59 @@ func (s *session) pushBlob(ctx context.Context, content []byte) error {
 	query := upload.Query()
 	query.Set("digest", digestOf(content))
 	upload.RawQuery = query.Encode()
-	response, body, err = s.authorized(ctx, step, http.MethodPut, upload.String(), content, "application/octet-stream")
+	a, err = s.authorized(ctx, step, http.MethodPut, upload.String(), content, "application/octet-stream")
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusCreated {
-		return refusal(step, response, body)
+	if a.status != http.StatusCreated {
+		return refusal(step, a)
 	}
 	return nil
 }
 
 func (s *session) pushManifest(ctx context.Context, manifest []byte) error {
-	response, body, err := s.authorized(ctx, "push the manifest", http.MethodPut, s.URL+"/v2/"+s.name+"/manifests/"+imageTag, manifest, mediaTypeManifest)
+	a, err := s.authorized(ctx, "push the manifest", http.MethodPut, s.URL+"/v2/"+s.name+"/manifests/"+imageTag, manifest, mediaTypeManifest)
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusCreated {
-		return refusal("push the manifest", response, body)
+	if a.status != http.StatusCreated {
+		return refusal("push the manifest", a)
 	}
 	return nil
 }
 
 func (s *session) pull(ctx context.Context, path string, want []byte) error {
-	response, body, err := s.authorized(ctx, "pull", http.MethodGet, s.URL+"/v2/"+s.name+path, nil, "")
+	a, err := s.authorized(ctx, "pull", http.MethodGet, s.URL+"/v2/"+s.name+path, nil, "")
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusOK {
-		return refusal("pull", response, body)
+	if a.status != http.StatusOK {
+		return refusal("pull", a)
 	}
-	if !bytes.Equal(body, want) {
-		return &Error{Step: "pull", Status: response.StatusCode, Message: "what came back under " + path + " is not what was pushed"}
+	if !bytes.Equal(a.body, want) {
+		return &Error{Step: "pull", Status: a.status, Message: "what came back under " + path + " is not what was pushed"}
 	}
 	return nil
 }
 
 // remove deletes the image. A token that may not is no fault.
 func (s *session) remove(ctx context.Context, digest, image string) error {
-	response, body, err := s.authorized(ctx, "delete", http.MethodDelete, s.URL+"/v2/"+s.name+"/manifests/"+digest, nil, "")
+	a, err := s.authorized(ctx, "delete", http.MethodDelete, s.URL+"/v2/"+s.name+"/manifests/"+digest, nil, "")
 	if err != nil {
 		return err
 	}
-	switch response.StatusCode {
+	switch a.status {
 	case http.StatusAccepted:
 		s.Report("deleted it again")
 	case http.StatusUnauthorized, http.StatusForbidden:
 		s.Report("left it there, because the token may not delete: " + image)
 	default:
-		return refusal("delete", response, body)
+		return refusal("delete", a)
 	}
 	return nil
 }
 
-func (s *session) authorized(ctx context.Context, step, method, address string, content []byte, mediaType string) (*http.Response, []byte, error) {
+func (s *session) authorized(ctx context.Context, step, method, address string, content []byte, mediaType string) (answer, error) {
 	return s.send(ctx, step, method, address, content, func(request *http.Request) {
 		request.Header.Set("Authorization", "Bearer "+s.bearer)
 		if mediaType != "" {
@@ -264,14 +271,14 @@ func (s *session) authorized(ctx context.Context, step, method, address string, 
 }
 
 // send follows no redirect: credentials are for the registry alone.
-func (s *session) send(ctx context.Context, step, method, address string, content []byte, prepare func(*http.Request)) (*http.Response, []byte, error) {
+func (s *session) send(ctx context.Context, step, method, address string, content []byte, prepare func(*http.Request)) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(content))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", step, err)
+		return answer{}, fmt.Errorf("%s: %w", step, err)
 	}
 	registry, err := url.Parse(s.URL)
 	if err != nil || request.URL.Host != registry.Host {
-		return nil, nil, fmt.Errorf("%s: the registry %s sends to another host, %s", step, s.URL, request.URL.Host)
+		return answer{}, fmt.Errorf("%s: the registry %s sends to another host, %s", step, s.URL, request.URL.Host)
 	}
 	request.Header.Set("User-Agent", "packages-operator-check")
 	if prepare != nil {
@@ -283,24 +290,24 @@ func (s *session) send(ctx context.Context, step, method, address string, conten
 	}
 	response, err := s.Transport.RoundTrip(request)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", step, err)
+		return answer{}, fmt.Errorf("%s: %w", step, err)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return nil, nil, fmt.Errorf("%s: read the answer: %w", step, err)
+		return answer{}, fmt.Errorf("%s: read the answer: %w", step, err)
 	}
-	return response, body, nil
+	return answer{response.StatusCode, response.Header, body}, nil
 }
 
 // refusal is what a registry says in an answer.
-func refusal(step string, response *http.Response, body []byte) error {
-	e := &Error{Step: step, Status: response.StatusCode}
-	var answer struct {
+func refusal(step string, a answer) error {
+	e := &Error{Step: step, Status: a.status}
+	var said struct {
 		Errors []struct{ Code, Message string }
 	}
-	if json.Unmarshal(body, &answer) == nil && len(answer.Errors) > 0 {
-		e.Code, e.Message = answer.Errors[0].Code, answer.Errors[0].Message
-	} else if !strings.Contains(response.Header.Get("Content-Type"), "json") {
+	if json.Unmarshal(a.body, &said) == nil && len(said.Errors) > 0 {
+		e.Code, e.Message = said.Errors[0].Code, said.Errors[0].Message
+	} else if !strings.Contains(a.header.Get("Content-Type"), "json") {
 		e.Message = "and it does not look like a registry's answer"
 	}
 	return e

@@ -261,7 +261,7 @@ func TestBadValuesAreRefusedWithTheirPath(t *testing.T) {
 			[]string{"--set", "watchNamespaces={Team_A}"},
 			[]string{"/watchNamespaces/0", "does not match pattern"},
 		},
-		"an instance with a misspelt field": {
+		"an instance with a misspelled field": {
 			[]string{"--set", "instances[0].name=acme,instances[0].spec.hostnam=a.example.com"},
 			[]string{"/instances/0/spec", "additional properties 'hostnam' not allowed"},
 		},

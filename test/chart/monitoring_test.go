@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -113,10 +114,7 @@ func (e exported) problems(query expression) []string {
 
 func TestEveryQueryAsksForWhatManagerAndRegistryExport(t *testing.T) {
 	all := exported{}
-	binary := filepath.Join(t.TempDir(), "packages-operator")
-	if out, err := exec.Command("go", "build", "-o", binary, root+"/cmd/packages-operator").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	binary := program(t)
 	for what, scrape := range map[string]func(*testing.T, string) []byte{"registry": scrapeRegistry, "manager": scrapeManager} {
 		if err := all.add(scrape(t, binary)); err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -153,8 +151,8 @@ func TestEveryQueryAsksForWhatManagerAndRegistryExport(t *testing.T) {
 	// The check itself can fail.
 	for text, want := range map[string]expression{
 		"nobody exports packages_nothing":                                {Selectors: selectors("packages_nothing")},
-		"packages_registry_requests_total has no label colour":           {Selectors: selectors("packages_registry_requests_total", "colour")},
-		"nothing in it has a label colour":                               {Selectors: selectors("packages_registry_requests_total"), Labels: []string{"colour"}},
+		"packages_registry_requests_total has no label color":            {Selectors: selectors("packages_registry_requests_total", "color")},
+		"nothing in it has a label color":                                {Selectors: selectors("packages_registry_requests_total"), Labels: []string{"color"}},
 		"it selects nothing":                                             {},
 		"packages_registry_request_duration_seconds_sum has no label le": {Selectors: selectors("packages_registry_request_duration_seconds_sum", "le")},
 	} {
@@ -265,9 +263,19 @@ func dashboardQueries(t *testing.T) []query {
 	return queries
 }
 
-// start runs the program until the test ends, and returns the first line of its log
-// with this message.
-func start(t *testing.T, message, binary string, args ...string) map[string]any {
+// program builds packages-operator.
+func program(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "packages-operator")
+	if out, err := exec.Command("go", "build", "-o", binary, root+"/cmd/packages-operator").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return binary
+}
+
+// start runs the program until the test ends, or stop is called, and returns the first
+// line of its log with this message.
+func start(t *testing.T, message, binary string, args ...string) (line map[string]any, stop func()) {
 	t.Helper()
 	cmd := exec.Command(binary, args...)
 	log, err := cmd.StderrPipe()
@@ -295,30 +303,31 @@ func start(t *testing.T, message, binary string, args ...string) map[string]any 
 			close(found)
 		}
 	}()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
 		<-read
 		_ = cmd.Wait() // a signal ended it
 	})
+	t.Cleanup(stop)
 	select {
 	case line, there := <-found:
 		if !there {
 			t.Fatalf("%v ended", args)
 		}
-		return line
+		return line, stop
 	case <-time.After(2 * time.Minute):
 		t.Fatalf("%v does not say %s", args, message)
 	}
-	return nil
+	return nil, nil
 }
 
 // scrapeRegistry has a registry do what docker asks of one, and a failed login.
 func scrapeRegistry(t *testing.T, binary string) []byte {
 	t.Helper()
 	data := t.TempDir()
-	serving := start(t, "Serving", binary, "registry", "--standalone", root+"/config/samples/standalone", "--data-dir", data,
+	serving, _ := start(t, "Serving", binary, "registry", "--standalone", root+"/config/samples/standalone", "--data-dir", data,
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--audit-log", filepath.Join(data, "audit.log"))
 	r := &check.Registry{
 		URL: "https://docker.packages.test", Address: fmt.Sprint(serving["address"]), Transport: http.DefaultTransport,
@@ -345,16 +354,9 @@ func scrapeManager(t *testing.T, binary string) []byte {
 	t.Helper()
 	server := startAPIServer(t)
 	kubectl := tool(t, "control-plane", "kubectl")
-	for _, folder := range []string{"crd", "metrics"} {
-		path := filepath.Join(t.TempDir(), folder+".yaml")
-		if err := os.WriteFile(path, []byte(kustomize(t, folder)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if folder == "metrics" {
-			server.run(t, kubectl, "create", "namespace", namespace)
-		}
-		server.run(t, kubectl, "apply", "--server-side", "-f", path)
-	}
+	server.run(t, kubectl, "create", "namespace", namespace)
+	server.apply(t, "crd")
+	server.apply(t, "metrics")
 	instance := &v1alpha1.PackagesInstance{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "acme"},
 		Spec: v1alpha1.PackagesInstanceSpec{

@@ -83,6 +83,16 @@ func (s *apiServer) run(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
+// apply is kubectl apply of a folder of config/ with components.
+func (s *apiServer) apply(t *testing.T, folder string, components ...string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(path, []byte(kustomize(t, folder, components...)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, tool(t, "control-plane", "kubectl"), "apply", "--server-side", "-f", path)
+}
+
 func (s *apiServer) args(t *testing.T) []string {
 	t.Helper()
 	deployment := &appsv1.Deployment{}
@@ -203,11 +213,7 @@ func TestTheAPIServerTakesWhatKustomizeMakes(t *testing.T) {
 	kubectl := tool(t, "control-plane", "kubectl")
 	server.run(t, kubectl, "create", "namespace", "packages")
 	for _, folder := range []string{"default", "namespaced"} {
-		path := filepath.Join(t.TempDir(), "install.yaml")
-		if err := os.WriteFile(path, []byte(kustomize(t, folder, "network-policy")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		server.run(t, kubectl, "apply", "--server-side", "-f", path)
+		server.apply(t, folder, "network-policy")
 	}
 }
 
