@@ -198,6 +198,7 @@ var _ = Describe("In whatever order objects arrive", Serial, func() {
 			{
 				organization("first", "octo-org", "octocat"), repository("one", "octocat", "tools"),
 				token("early", "hubot", func(t *v1alpha1.PackagesToken) { t.Spec.Secret.Name = "shared" }),
+				&corev1.Secret{ObjectMeta: namedIn(namespace, "somebodys-token"), Data: map[string][]byte{"a": []byte("b")}},
 			},
 			{
 				organization("second", "octo-org", "hubot"), repository("two", "octocat", "tools"), repository("two-b", "octo-org", "app", team("octo-org", "platform")),
@@ -212,7 +213,7 @@ var _ = Describe("In whatever order objects arrive", Serial, func() {
 				value("mine", strings.Repeat("same-value", 5)), value("yours", strings.Repeat("same-value", 5)), value("short", "short"),
 				newBroughtToken(namespace, "mine", "mine"), newBroughtToken(namespace, "yours", "yours"),
 				newBroughtToken(namespace, "short", "short"), newBroughtToken(namespace, "absent", "absent"),
-				&corev1.Secret{ObjectMeta: namedIn(namespace, "somebodys-token"), Data: map[string][]byte{"a": []byte("b")}}, token("somebodys", "hubot"),
+				token("somebodys", "hubot"),
 				token("other-instance", "hubot", func(t *v1alpha1.PackagesToken) { t.Spec.InstanceRef.Name = "other" }),
 			},
 		}
