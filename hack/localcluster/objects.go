@@ -14,6 +14,8 @@ import (
 const (
 	// IngressClass is the class that Traefik serves.
 	IngressClass = "traefik"
+	// GatewayClass is the class of Gateways that Traefik serves, at ports 80 and 443.
+	GatewayClass = "traefik"
 	// StorageClass is the default class, of volumes that are directories.
 	StorageClass = "local"
 
@@ -51,6 +53,9 @@ rules:
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch]}
 - {apiGroups: [networking.k8s.io], resources: [ingresses/status], verbs: [update]}
+- {apiGroups: [""], resources: [namespaces, configmaps], verbs: [get, list, watch]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [gatewayclasses, gateways, httproutes, grpcroutes, referencegrants, backendtlspolicies], verbs: [get, list, watch]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [gatewayclasses/status, gateways/status, httproutes/status, grpcroutes/status, backendtlspolicies/status], verbs: [update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -58,6 +63,18 @@ metadata: {name: ` + Traefik + `}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ` + Traefik + `}
 subjects: [{kind: ServiceAccount, name: ` + Traefik + `, namespace: ` + systemNamespace + `}]
 `
+
+// gatewayObjects are for Gateways, once the cluster serves their kinds.
+const gatewayObjects = `apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: ` + GatewayClass + `}
+spec: {controllerName: traefik.io/gateway-controller}
+`
+
+// gatewayModule has the definitions of the Gateway API, of which Traefik needs these.
+const gatewayModule = "sigs.k8s.io/gateway-api"
+
+var gatewayKinds = []string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "backendtlspolicies"}
 
 // volumeName of the i-th pre-made volume, and of its directory.
 func volumeName(i int) string { return fmt.Sprintf("%s-%02d", StorageClass, i) }

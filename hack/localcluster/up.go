@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,10 @@ func (c *Cluster) create(ctx context.Context, options UpOptions) error {
 	if err := c.waitFor(ctx, "the first objects", func(ctx context.Context) error {
 		return c.apply(ctx, baseObjects+volumes(l))
 	}); err != nil {
+		return err
+	}
+	step("the Gateway API")
+	if err := c.installGatewayAPI(ctx); err != nil {
 		return err
 	}
 	step("Traefik, at http://%s and https://%s", l.NodeIP, l.NodeIP)
@@ -277,6 +282,36 @@ func (c *Cluster) importPause(ctx context.Context) error {
 		}
 	}
 	return c.LoadImage(ctx, archive)
+}
+
+// installGatewayAPI applies the definitions that are in the module whose version this
+// repository pins.
+func (c *Cluster) installGatewayAPI(ctx context.Context) error {
+	root, err := repositoryRoot()
+	if err != nil {
+		return err
+	}
+	out, err := c.output(ctx, root, "go", "mod", "download", "-json", gatewayModule)
+	if err != nil {
+		return err
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal([]byte(out), &module); err != nil {
+		return fmt.Errorf("go mod download %s: %w", gatewayModule, err)
+	}
+	var definitions strings.Builder
+	for _, kind := range gatewayKinds {
+		text, err := os.ReadFile(filepath.Join(module.Dir, "config/crd/standard/gateway.networking.k8s.io_"+kind+".yaml"))
+		if err != nil {
+			return err
+		}
+		definitions.WriteString("---\n")
+		definitions.Write(text)
+	}
+	if err := c.apply(ctx, definitions.String()); err != nil {
+		return err
+	}
+	return c.waitFor(ctx, "the Gateway API", func(ctx context.Context) error { return c.apply(ctx, gatewayObjects) })
 }
 
 func (c *Cluster) startTraefik(ctx context.Context) error {

@@ -26,6 +26,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 	"github.com/packages-operator/packages-operator/hack/localcluster"
@@ -146,7 +147,7 @@ func takeTurn(cluster string) {
 // registryHosts are the hosts that the node and the Docker daemon know.
 func (e *environment) registryHosts() []string {
 	hosts := []string{e.domain, dockerHost(e.domain)}
-	for _, prefix := range []string{"retain", "delete"} {
+	for _, prefix := range []string{"retain", "delete", "gateway"} {
 		hosts = append(hosts, dockerHost(prefix+"."+e.domain))
 	}
 	return hosts
@@ -175,6 +176,7 @@ func newKubeClient(kubeconfig string) client.Client {
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	Expect(gatewayv1.Install(scheme)).To(Succeed())
 	kube, err := client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	return kube
