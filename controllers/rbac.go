@@ -7,8 +7,8 @@ package controllers
 // of their own.
 //
 // Finalizers are written with patch:
-// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances;packagesrepositories;packagestokens,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesorganizations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances;packagesrepositories,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesorganizations;packagestokens,verbs=get;list;watch
 // +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances/status;packagesorganizations/status;packagesrepositories/status;packagestokens/status,verbs=patch
 //
 // Policies; reading them is also what the registries' Roles grant, and nobody can
