@@ -186,7 +186,8 @@ func newGit(ctx context.Context) *git {
 		}
 		text, err := os.ReadFile(filepath.Join(folder, entry.Name()))
 		Expect(err).NotTo(HaveOccurred())
-		g.files[entry.Name()] = strings.ReplaceAll(string(text), "hostname: packages.test", "hostname: "+g.target+".packages.test")
+		g.files[entry.Name()] = strings.NewReplacer("hostname: packages.test", "hostname: "+g.target+".packages.test",
+			"className: traefik", "className: web").Replace(string(text))
 	}
 	return g
 }

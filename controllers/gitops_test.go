@@ -87,6 +87,8 @@ func readSamples(namespace string) []*unstructured.Unstructured {
 		text, err := os.ReadFile(file)
 		Expect(err).NotTo(HaveOccurred())
 		text = bytes.ReplaceAll(text, []byte("hostname: packages.test"), []byte("hostname: "+namespace+".packages.test"))
+		// The class that this API server has.
+		text = bytes.ReplaceAll(text, []byte("className: traefik"), []byte("className: web"))
 		for documents := yamlutil.NewDocumentDecoder(io.NopCloser(bytes.NewReader(text))); ; {
 			document := make([]byte, len(text))
 			n, err := documents.Read(document)
