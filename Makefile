@@ -69,7 +69,6 @@ test-chart: ## Test the Helm chart with helm, v3 and v4, and compare it with kus
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
 	@hack/apt.sh node docker clients
-	@hack/tools.sh helm3 helm4 >/dev/null
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
 .PHONY: gitops
