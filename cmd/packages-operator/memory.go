@@ -8,7 +8,7 @@ import "runtime/debug"
 // registryMemory in bytes is what the garbage collector holds a registry's heap to,
 // unless GOMEMLIMIT says otherwise. What requests need at a time is bounded to less;
 // the rest of 256 MB is left to the database's cache and the program's own pages.
-const registryMemory = 144 << 20
+const registryMemory = 128 << 20
 
 // limitMemory sets the limit of the garbage collector if the environment did not.
 func limitMemory(lookup func(string) (string, bool)) {

@@ -55,11 +55,12 @@ type tier struct {
 	most int
 }
 
-// tiers give less to streams of which there are many: 2,000 take 60 MiB at most.
+// tiers give less to streams of which there are many: 2,000 take 40 MiB at most.
 var tiers = []tier{
 	{8, newPool(1 << 20), 2},
-	{64, newPool(128 << 10), 2},
-	{math.MaxInt64, newPool(16 << 10), 1},
+	{32, newPool(128 << 10), 2},
+	{256, newPool(16 << 10), 1},
+	{math.MaxInt64, newPool(8 << 10), 1},
 }
 
 // tierOf is the tier of the stream with a number, the first being 1.

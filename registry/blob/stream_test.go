@@ -34,12 +34,14 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		want := 16 << 10
+		want := 8 << 10
 		switch {
 		case i < 8:
 			want = 1 << 20
-		case i < 64:
+		case i < 32:
 			want = 128 << 10
+		case i < 256:
+			want = 16 << 10
 		}
 		got := <-asked
 		if got != want {
@@ -47,7 +49,7 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 		}
 		sum += got
 	}
-	if sum > 46<<20 {
+	if sum > 30<<20 {
 		t.Errorf("2,000 slow uploads take %d bytes", sum)
 	}
 	close(released)
