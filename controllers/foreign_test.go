@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -20,11 +21,24 @@ import (
 // Where other projects have their CustomResourceDefinitions in their modules, and in
 // which module of this repository the version is pinned.
 var (
-	gatewayCRDs     = foreignCRDs{module: "sigs.k8s.io/gateway-api", pinned: "..", folder: "config/crd/standard", group: "gateway.networking.k8s.io"}
-	certManagerCRDs = foreignCRDs{module: "github.com/cert-manager/cert-manager", pinned: "../hack/tools/cert-manager", folder: "deploy/crds", group: "cert-manager.io"}
+	gatewayCRDs = foreignCRDs{
+		module: "sigs.k8s.io/gateway-api", pinned: "..", folder: "config/crd/standard",
+		group: "gateway.networking.k8s.io", resources: []string{"gatewayclasses", "gateways", "httproutes"},
+	}
+	certManagerCRDs = foreignCRDs{
+		module: "github.com/cert-manager/cert-manager", pinned: "../hack/tools/cert-manager", folder: "deploy/crds",
+		group: "cert-manager.io", resources: []string{"certificates", "clusterissuers", "issuers"},
+	}
 )
 
-type foreignCRDs struct{ module, pinned, folder, group string }
+// uninstallTimeout bounds how long definitions may take to go. The API server tries
+// again ever more seldom when one was made shortly before.
+const uninstallTimeout = 3 * time.Minute
+
+type foreignCRDs struct {
+	module, pinned, folder, group string
+	resources                     []string
+}
 
 func (f foreignCRDs) options() envtest.CRDInstallOptions {
 	GinkgoHelper()
@@ -34,7 +48,11 @@ func (f foreignCRDs) options() envtest.CRDInstallOptions {
 	Expect(err).NotTo(HaveOccurred(), "go mod download %s: %s", f.module, out)
 	var module struct{ Dir string }
 	Expect(json.Unmarshal(out, &module)).To(Succeed())
-	return envtest.CRDInstallOptions{Scheme: nil, Paths: []string{filepath.Join(module.Dir, f.folder)}, ErrorIfPathMissing: true, MaxTime: soon}
+	options := envtest.CRDInstallOptions{ErrorIfPathMissing: true, MaxTime: soon}
+	for _, resource := range f.resources {
+		options.Paths = append(options.Paths, filepath.Join(module.Dir, f.folder, f.group+"_"+resource+".yaml"))
+	}
+	return options
 }
 
 func (f foreignCRDs) install() {
@@ -58,5 +76,5 @@ func (f foreignCRDs) uninstall() {
 			}
 		}
 		return names, err
-	}).Should(BeEmpty())
+	}).WithTimeout(uninstallTimeout).Should(BeEmpty())
 }
