@@ -55,12 +55,13 @@ type tier struct {
 	most int
 }
 
-// tiers give less to streams of which there are many: 2,000 take 40 MiB at most.
+// tiers give less to streams of which there are many: 2,000 take 25 MiB at most.
 var tiers = []tier{
-	{8, newPool(1 << 20), 2},
-	{32, newPool(128 << 10), 2},
+	{8, newPool(512 << 10), 2},
+	{32, newPool(64 << 10), 2},
 	{256, newPool(16 << 10), 1},
-	{math.MaxInt64, newPool(8 << 10), 1},
+	{1024, newPool(8 << 10), 1},
+	{math.MaxInt64, newPool(4 << 10), 1},
 }
 
 // tierOf is the tier of the stream with a number, the first being 1.

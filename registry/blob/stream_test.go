@@ -34,14 +34,16 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		want := 8 << 10
+		want := 4 << 10
 		switch {
 		case i < 8:
-			want = 1 << 20
+			want = 512 << 10
 		case i < 32:
-			want = 128 << 10
+			want = 64 << 10
 		case i < 256:
 			want = 16 << 10
+		case i < 1024:
+			want = 8 << 10
 		}
 		got := <-asked
 		if got != want {
@@ -49,7 +51,7 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 		}
 		sum += got
 	}
-	if sum > 30<<20 {
+	if sum > 20<<20 {
 		t.Errorf("2,000 slow uploads take %d bytes", sum)
 	}
 	close(released)
