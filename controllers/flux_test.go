@@ -425,7 +425,9 @@ func startFlux(ctx context.Context, g *git) {
 		DeferCleanup(func() {
 			_ = cmd.Process.Signal(os.Interrupt)
 			select {
-			case <-ended:
+			case err := <-ended:
+				// An interrupt may well be an error to it.
+				_ = err
 			case <-time.After(patience):
 				_ = cmd.Process.Kill()
 				Fail(program + " does not end")

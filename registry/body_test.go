@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -41,7 +42,7 @@ func TestASlowClientMayFinishItsBody(t *testing.T) {
 	for {
 		w.now = w.now.Add(7 * time.Second)
 		before := len(w.left)
-		if _, err := b.Read(make([]byte, 10)); err == io.EOF {
+		if _, err := b.Read(make([]byte, 10)); errors.Is(err, io.EOF) {
 			break
 		}
 		if got := w.left[before:]; len(got) != 1 || got[0] != patience {
