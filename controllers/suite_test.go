@@ -32,7 +32,7 @@ import (
 )
 
 // soon bounds what the product does within seconds; the tests run on busy machines.
-const soon = 30 * time.Second
+const soon = time.Minute
 
 // managerUser is whom the manager acts as: nobody but the holder of the generated
 // ClusterRole.
