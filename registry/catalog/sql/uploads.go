@@ -116,17 +116,20 @@ func (s *Store) PutBlob(ctx context.Context, name ref.Name, b catalog.Blob) (str
 }
 
 // AbandonObject implements catalog.Uploads. What is queued already is queued again, at
-// another time: whoever deletes it now does not have it forgotten.
+// another time: whoever deletes it now does not have it forgotten. That comes first:
+// only what is queued can still come into use, and by leaving the queue.
 func (s *Store) AbandonObject(ctx context.Context, key string) error {
 	return s.write(ctx, true, func(t tx) error {
+		queued, err := t.exec("UPDATE deletions SET due = due + 1 WHERE object_key = ?", key)
+		if err != nil || queued > 0 {
+			return err
+		}
 		used, err := t.first(`SELECT 1 FROM blobs WHERE object_key = ? AND object_key <> ''
 			UNION ALL SELECT 1 FROM uploads WHERE object_key = ? AND object_key <> ''`, key, key)
 		if err != nil || used != nil {
 			return err
 		}
-		_, err = t.exec("INSERT INTO deletions (object_key, due) VALUES (?, ?) ON CONFLICT (object_key) DO UPDATE SET due = deletions.due + 1",
-			key, s.options.Now())
-		return err
+		return s.deleteObject(t, key, s.options.Now())
 	})
 }
 
