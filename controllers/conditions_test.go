@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
 )
@@ -119,5 +122,20 @@ func TestWasReady(t *testing.T) {
 	}
 	if wasReady(nil, 0) {
 		t.Error("no conditions are ready")
+	}
+}
+
+func TestWhatTheAPIServerRefusesIsToldInBounds(t *testing.T) {
+	long := strings.Repeat("a.", 1000)
+	err := apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "StatefulSet"}, "acme-packages", field.ErrorList{
+		field.Invalid(field.NewPath("spec", "template", "spec", "containers").Index(0).Child("resources", "requests").Key(long), long, "name part must be no more than 63 bytes"),
+	})
+	for what, message := range map[string]string{"fields": invalidFields(err), "a sentence": statusMessage(err)} {
+		if len(message) > maxNote || len(message) < maxNote/2 {
+			t.Errorf("%s: %d bytes", what, len(message))
+		}
+	}
+	if got := invalidFields(err); !strings.HasPrefix(got, "spec.podTemplate.resources.requests[a.a.") {
+		t.Errorf("it begins with %.60s", got)
 	}
 }

@@ -120,7 +120,7 @@ func (r *instanceReconciler) applyStatefulSet(ctx context.Context, s *instanceSc
 }
 
 // invalidFields is what the API server refuses of a StatefulSet, under the names
-// that the fields have in an instance.
+// that the fields have in an instance. It repeats names that may be long.
 func invalidFields(err error) string {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
@@ -141,7 +141,7 @@ func invalidFields(err error) string {
 		}
 		faults = append(faults, field+": "+cause.Message)
 	}
-	return strings.Join(faults, "; ")
+	return shorten(strings.Join(faults, "; "))
 }
 
 // objectFinding says what a person can do about an object that cannot be made.
@@ -177,5 +177,5 @@ func statusMessage(err error) string {
 		message = status.Status().Message
 	}
 	message, _, _ = strings.Cut(message, "\n")
-	return message
+	return shorten(message)
 }

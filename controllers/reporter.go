@@ -35,7 +35,7 @@ func (r reporter) transition(object client.Object, before, after []metav1.Condit
 // maxNote is how long the API server lets the note of an event be, in bytes.
 const maxNote = 1024
 
-// shorten cuts what the condition says in full.
+// shorten cuts a message, for a note or of the API server's, to what a person reads.
 func shorten(message string) string {
 	if len(message) <= maxNote {
 		return message
