@@ -168,6 +168,7 @@ var _ = Describe("The Ingress of a PackagesInstance", func() {
 			})
 			Expect(len(r.Rules)).To(BeNumerically("<", len(rules)))
 		})
+		refusedOnPurpose = append(refusedOnPurpose, managerUser+` may not list ingressclasses.networking.k8s.io in ""`)
 		stopManager = startManager()
 		instance.Spec.Exposure.Ingress.ClassName = namespace
 		create(ctx, instance)

@@ -6,9 +6,10 @@ package controllers
 // What the manager may do. Leases are granted in its own namespace only, by a role
 // of their own.
 //
-// Finalizers are written with patch:
-// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances;packagesrepositories,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesorganizations;packagestokens,verbs=get;list;watch
+// What is declared is read from caches alone, so nothing of it is got; finalizers are
+// written with patch:
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances;packagesrepositories,verbs=list;watch;patch
+// +kubebuilder:rbac:groups=packages-operator.io,resources=packagesorganizations;packagestokens,verbs=list;watch
 // +kubebuilder:rbac:groups=packages-operator.io,resources=packagesinstances/status;packagesorganizations/status;packagesrepositories/status;packagestokens/status,verbs=patch
 //
 // Policies; reading them is also what the registries' Roles grant, and nobody can
@@ -33,13 +34,14 @@ package controllers
 // +kubebuilder:rbac:urls=/.well-known/openid-configuration;/openid/v1/jwks,verbs=get
 //
 // What an ingress controller has to be told, and whether there is one:
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingressclasses,verbs=get;list;watch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingressclasses,verbs=list;watch
 // The same for the Gateway API, where the cluster has it:
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=list;watch
 // And for cert-manager:
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch;create;patch;delete
 //
-// Why an instance is not ready, and what happened to it:
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// Why an instance is not ready, and what happened to it; what happens again to the same
+// version of an object is counted in its event, with patch:
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

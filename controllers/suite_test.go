@@ -123,14 +123,21 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { stopManager() })
 })
 
-// grantManagerRole gives the manager the rights that config/rbac gives it.
-func grantManagerRole(ctx context.Context) {
+// managerRole is the manager's in config/rbac.
+func managerRole() *rbacv1.ClusterRole {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
 	Expect(err).NotTo(HaveOccurred())
-	var role rbacv1.ClusterRole
-	Expect(yaml.UnmarshalStrict(text, &role)).To(Succeed())
-	Expect(admin.Create(ctx, &role)).To(Succeed())
+	role := &rbacv1.ClusterRole{}
+	Expect(yaml.UnmarshalStrict(text, role)).To(Succeed())
+	return role
+}
+
+// grantManagerRole gives the manager the rights that config/rbac gives it.
+func grantManagerRole(ctx context.Context) {
+	GinkgoHelper()
+	role := managerRole()
+	Expect(admin.Create(ctx, role)).To(Succeed())
 	Expect(admin.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},

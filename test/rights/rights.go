@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -19,6 +20,10 @@ import (
 
 // Right is one verb on one kind of resource, or on a path of the API server.
 type Right struct{ Group, Resource, Verb string }
+
+// Seldom is the one right of the manager that goes unused in many a run: an event is
+// patched if it happens again to the same version of an object.
+const Seldom = "patch events.events.k8s.io"
 
 func (r Right) String() string {
 	return r.Verb + " " + strings.TrimSuffix(r.Resource+"."+r.Group, ".")
@@ -74,6 +79,8 @@ func (l *Log) add(line []byte, user func(string) bool) error {
 		User        struct{ Username string }
 		ObjectRef   *struct{ APIGroup, Resource, Subresource, Namespace string }
 		Annotations map[string]string
+		// ResponseStatus has the HTTP status.
+		ResponseStatus struct{ Code int }
 	}
 	if err := json.Unmarshal(line, &event); err != nil {
 		return fmt.Errorf("a line of the audit log: %w", err)
@@ -91,6 +98,16 @@ func (l *Log) add(line []byte, user func(string) bool) error {
 	}
 	switch event.Annotations["authorization.k8s.io/decision"] {
 	case "allow":
+		l.used[asked] = true
+		// Two rights are asked for without a request of their own: a patch that applies
+		// what is not there creates it, and a watch that begins with what is there is a
+		// list. Where the API server has no such watches, it is one.
+		switch {
+		case asked.Verb == "patch" && event.ResponseStatus.Code == http.StatusCreated:
+			asked.Verb = "create"
+		case asked.Verb == "watch" && strings.Contains(event.RequestURI, "sendInitialEvents=true"):
+			asked.Verb = "list"
+		}
 		l.used[asked] = true
 	case "forbid":
 		l.refused[fmt.Sprintf("%s may not %s in %q", event.User.Username, asked, namespace)] = true

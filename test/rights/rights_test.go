@@ -18,6 +18,10 @@ const audit = `{"verb":"get","user":{"username":"ours"},"objectRef":{"resource":
 {"verb":"list","user":{"username":"theirs"},"objectRef":{"resource":"pods"},"annotations":{"authorization.k8s.io/decision":"allow"}}
 {"verb":"list","user":{"username":"ours"},"objectRef":{"resource":"secrets","namespace":"b"},"annotations":{"authorization.k8s.io/decision":"forbid"}}
 {"verb":"list","user":{"username":"theirs"},"objectRef":{"resource":"nodes"},"annotations":{"authorization.k8s.io/decision":"forbid"}}
+{"verb":"patch","user":{"username":"ours"},"objectRef":{"resource":"services"},"responseStatus":{"code":201},"annotations":{"authorization.k8s.io/decision":"allow"}}
+{"verb":"patch","user":{"username":"ours"},"objectRef":{"resource":"roles"},"responseStatus":{"code":200},"annotations":{"authorization.k8s.io/decision":"allow"}}
+{"verb":"watch","user":{"username":"ours"},"requestURI":"/api/v1/services?sendInitialEvents=true&watch=true","objectRef":{"resource":"services"},"annotations":{"authorization.k8s.io/decision":"allow"}}
+{"verb":"watch","user":{"username":"ours"},"requestURI":"/api/v1/roles?watch=true","objectRef":{"resource":"roles"},"annotations":{"authorization.k8s.io/decision":"allow"}}
 {"verb":"get","user":{"username":"ours"},"requestURI":"/version?timeout=32s","annotations":{"authorization.k8s.io/decision":"allow"}}
 {"verb":"get","user":{"username":"ou`
 
@@ -29,9 +33,10 @@ func TestALogTellsWhatIsNotUsedAndWhatIsRefused(t *testing.T) {
 	granted := rights.Of([]rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "deployments/scale"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{""}, Resources: []string{"services", "roles"}, Verbs: []string{"create", "list", "patch", "watch"}},
 		{NonResourceURLs: []string{"/version", "/openid/v1/jwks"}, Verbs: []string{"get"}},
 	})
-	if diff := cmp.Diff([]string{"list pods", "patch deployments.apps", "get /openid/v1/jwks"}, log.Unused(granted)); diff != "" {
+	if diff := cmp.Diff([]string{"list pods", "patch deployments.apps", "create roles", "list roles", "get /openid/v1/jwks"}, log.Unused(granted)); diff != "" {
 		t.Errorf("unused (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{`ours may not list secrets in "b"`}, log.Refused()); diff != "" {
