@@ -71,10 +71,14 @@ var configFiles = map[string]string{
 }
 
 // Leases are renewed every few seconds by design, and health is asked all the time.
+// Those of pods are there: tests ask what their rights were used for.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+  resources: [{group: coordination.k8s.io, resources: [leases]}]
 - level: None
   resources: [{group: coordination.k8s.io, resources: [leases]}]
 - level: None

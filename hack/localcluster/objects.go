@@ -19,7 +19,7 @@ const (
 	// StorageClass is the default class, of volumes that are directories.
 	StorageClass = "local"
 
-	volumeCount = 10
+	volumeCount = 24
 	volumeSize  = "20Gi"
 
 	traefikTokenFile = "traefik-token"

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +22,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -29,15 +31,15 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/packages-operator/packages-operator/api/v1alpha1"
+	certmanagerv1 "github.com/packages-operator/packages-operator/controllers/certmanager/v1"
 	"github.com/packages-operator/packages-operator/hack/localcluster"
 )
 
 const (
 	operatorNamespace = "packages-operator-system"
-	// sampleDomain is the hostname in config/samples, and sampleImage the
-	// operator's image in config/default. Both are replaced by the run's own.
+	// sampleDomain is the hostname in config/samples, which is replaced by the run's
+	// own.
 	sampleDomain = "packages.test"
-	sampleImage  = "packages-operator:dev"
 	tlsSecret    = "packages-test-tls"
 )
 
@@ -52,7 +54,16 @@ type environment struct {
 	roots *x509.CertPool
 	// work is a directory of the run's own.
 	work string
+	// image is the operator's.
+	image string
+	// audited is where the audit log was when the operator was installed.
+	audited int64
+	// withoutRights are the parts of it in which the operator was taken away.
+	withoutRights []span
 }
+
+// span is a part of the audit log.
+type span struct{ begin, end int64 }
 
 // setUp makes the environment and registers its end. What a failed setUp leaves
 // is taken down as well.
@@ -97,11 +108,18 @@ func setUp(ctx SpecContext) {
 	clearRemains(ctx)
 
 	step("the operator's image")
-	image := buildOperatorImage(ctx)
+	env.image = buildOperatorImage(ctx)
 	Expect(cluster.LoadImage(ctx, filepath.Join(env.work, "operator.tar"))).To(Succeed())
 
-	step("config/default")
-	install(ctx, image)
+	step("what cert-manager would define, for what the operator asks of it")
+	kubectl(ctx, "", "apply", "--server-side", "--filename",
+		filepath.Join(moduleFolder(ctx, "hack/tools/cert-manager", "github.com/cert-manager/cert-manager"), "deploy/crds/cert-manager.io_certificates.yaml"))
+
+	step("the chart")
+	env.audited = openAuditLog().offset
+	kubectl(ctx, operatorNamespaceManifest, "apply", "--server-side", "--filename", "-")
+	createNamespace(ctx, declared().namespace, tlsSecret, declared().hostname)
+	helm4(ctx).install(ctx, declaredInstance()...)
 
 	step("config/samples")
 	createNamespace(ctx, sharedNamespace, tlsSecret, env.domain)
@@ -147,7 +165,7 @@ func takeTurn(cluster string) {
 // registryHosts are the hosts that the node and the Docker daemon know.
 func (e *environment) registryHosts() []string {
 	hosts := []string{e.domain, dockerHost(e.domain)}
-	for _, prefix := range []string{"retain", "delete", "gateway"} {
+	for _, prefix := range []string{"retain", "delete", "gateway", "notes", "only"} {
 		hosts = append(hosts, dockerHost(prefix+"."+e.domain))
 	}
 	return hosts
@@ -175,8 +193,10 @@ func newKubeClient(kubeconfig string) client.Client {
 	config.QPS, config.Burst = 200, 400
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(apiextensionsv1.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	Expect(gatewayv1.Install(scheme)).To(Succeed())
+	Expect(certmanagerv1.AddToScheme(scheme)).To(Succeed())
 	kube, err := client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	return kube
@@ -213,16 +233,29 @@ func goBuild(ctx context.Context, output, pkg string) {
 	Expect(err).NotTo(HaveOccurred(), "go build %s: %s", pkg, out)
 }
 
+// moduleFolder is where the source of a module is, in the version that a module of this
+// repository pins.
+func moduleFolder(ctx context.Context, pinned, module string) string {
+	GinkgoHelper()
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = filepath.Join(repositoryRoot, pinned)
+	out, err := cmd.Output()
+	Expect(err).NotTo(HaveOccurred(), "go mod download %s: %s", module, out)
+	var found struct{ Dir string }
+	Expect(json.Unmarshal(out, &found)).To(Succeed())
+	return found.Dir
+}
+
 // repositoryRoot is relative to this package, where its tests run.
 const repositoryRoot = "../.."
 
-func install(ctx context.Context, image string) {
-	GinkgoHelper()
-	manifests := render(ctx, "config/default")
-	Expect(manifests).To(ContainSubstring(sampleImage))
-	kubectl(ctx, strings.ReplaceAll(manifests, sampleImage, image), "apply", "--server-side", "--force-conflicts", "--filename", "-")
-	eventuallyRolledOut(ctx)
-}
+// operatorNamespaceManifest is the namespace as config/manager has it.
+const operatorNamespaceManifest = `apiVersion: v1
+kind: Namespace
+metadata:
+  name: ` + operatorNamespace + `
+  labels: {pod-security.kubernetes.io/enforce: restricted}
+`
 
 // render is what kubectl would apply of a folder of this repository.
 func render(ctx context.Context, folder string) string {

@@ -156,8 +156,8 @@ type auditEvent struct {
 	} `json:"objectRef"`
 }
 
-// aboutLease says whether the request concerns leader election: the audit log
-// leaves Leases out, but not the events about them.
+// aboutLease says whether the request concerns leader election: a Lease, or an event
+// about it.
 func (e auditEvent) aboutLease() bool {
 	return e.ObjectRef.Resource == "leases" || e.ObjectRef.Resource == "events" && e.ObjectRef.Namespace == operatorNamespace
 }

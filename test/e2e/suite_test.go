@@ -3,7 +3,8 @@
 
 // Package e2e tests the whole chain on real parts: a Kubernetes node with
 // containerd, Traefik, a Docker daemon and its command line, and the operator as
-// config/default installs it. Run it with make e2e, as root on Linux.
+// its Helm chart installs it; test/chart shows that config/default is the same. Run it
+// with make e2e, as root on Linux.
 //
 // Most specs share one instance, the one of config/samples, and declare
 // repositories and users of their own in it; those that take an instance down
