@@ -69,12 +69,14 @@ test-chart: ## Test the Helm chart with helm, v3 and v4, and compare it with kus
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local cluster with a Docker daemon and Traefik.
 	@hack/apt.sh node docker clients
+	@hack/tools.sh control-plane node traefik helm3 helm4 flux >/dev/null
 	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS)
 
 .PHONY: gitops
-gitops: ## Reconcile our objects with Flux's controllers from our own registry; as root.
-	FLUX_CONTROLLERS="$$(hack/tools.sh flux)" KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/tools.sh control-plane)}" \
-	  $(GO) test -count=1 -timeout 15m -v ./controllers -ginkgo.v -ginkgo.focus 'Flux reconciles'
+gitops: ## Reconcile our objects with Flux's controllers from our own registry; a part of e2e.
+	@hack/apt.sh node docker clients
+	@hack/tools.sh control-plane node traefik helm4 flux >/dev/null
+	$(GO) test -count=1 -timeout 40m -v $(E2E_TESTS) -ginkgo.focus 'Flux reconciles'
 
 .PHONY: clients
 clients: ## Try real clients, verb by verb, and write the table in docs/clients.md.
