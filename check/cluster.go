@@ -89,6 +89,29 @@ func (t Target) Find(ctx context.Context, cluster client.Reader, report func(str
 	return registry, nil
 }
 
+// dialTimeout is short, since a connection that is begun before a node leads a Service
+// anywhere may stay without an answer for good.
+const dialTimeout = 2 * time.Second
+
+// Reach waits until something listens at Address. Nodes learn of a Service's pods a
+// moment after the instance is ready.
+func (r *Registry) Reach(ctx context.Context) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	for {
+		connection, err := dialer.DialContext(ctx, "tcp", r.Address)
+		if err == nil {
+			return connection.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the instance's Service cannot be reached: %w", err)
+		case <-ticker.C:
+		}
+	}
+}
+
 // waitReady fills object, and conditions with it, as soon as it is ready.
 func waitReady(ctx context.Context, cluster client.Reader, kind string, object client.Object, conditions *[]metav1.Condition) error {
 	ticker := time.NewTicker(interval)

@@ -5,6 +5,7 @@ package check_test
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -141,5 +142,41 @@ func TestATargetThatIsNotReadySaysWhy(t *testing.T) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
 		})
+	}
+}
+
+func TestAServiceThatIsLateIsWaitedFor(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &check.Registry{Address: listener.Addr().String()}
+	if err := r.Reach(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := r.Reach(ctx); err == nil || !strings.Contains(err.Error(), "the instance's Service cannot be reached: dial tcp "+r.Address) {
+		t.Errorf("error is %v", err)
+	}
+
+	late := make(chan error, 1)
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		listener, err := net.Listen("tcp", r.Address)
+		if err == nil {
+			t.Cleanup(func() { _ = listener.Close() })
+		}
+		late <- err
+	}()
+	if err := r.Reach(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-late; err != nil {
+		t.Error(err)
 	}
 }

@@ -103,6 +103,11 @@ func (o *checkOptions) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.target.ViaService {
+		if err := registry.Reach(ctx); err != nil {
+			return err
+		}
+	}
 	registry.Transport, registry.Random = transport, rand.Reader
 	return registry.Round(ctx)
 }
