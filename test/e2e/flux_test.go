@@ -364,7 +364,9 @@ func startController(ctx context.Context, program string, args ...string) {
 	DeferCleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
-		case <-ended:
+		case err := <-ended:
+			// An interrupt may well be an error to it.
+			_ = err
 		case <-time.After(patience):
 			_ = cmd.Process.Kill()
 			Fail(filepath.Base(program) + " does not end")
