@@ -42,11 +42,11 @@ var seeds atomic.Uint64
 
 func init() { seeds.Store(uint64(time.Now().UnixNano())) }
 
-// newBlob makes content of a size, at least 8, that was never there before.
+// newBlob makes content of a size, at least seedSize, that was never there before.
 func newBlob(size int64) *content {
 	c := &content{size: size, seed: seeds.Add(1)}
 	h := sha256.New()
-	_, _ = io.CopyBuffer(h, struct{ io.Reader }{c.reader()}, make([]byte, 1<<20)) // neither of them fails
+	_, _ = c.noise().WriteTo(h) // a hash takes everything
 	c.digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	return c
 }
@@ -60,10 +60,14 @@ func (c *content) reader() io.Reader {
 	if c.text != nil {
 		return bytes.NewReader(c.text)
 	}
-	return &noiseReader{seed: c.seed, left: c.size}
+	return c.noise()
 }
 
-// noiseReader reads a seed of eight bytes, and then noise.
+func (c *content) noise() *noiseReader { return &noiseReader{seed: c.seed, left: c.size} }
+
+const seedSize = 8
+
+// noiseReader reads a seed, and then noise.
 type noiseReader struct {
 	seed     uint64
 	position int
@@ -74,20 +78,33 @@ func (r *noiseReader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	if int64(len(p)) > r.left {
-		p = p[:r.left]
+	return r.advance(copy(p, r.next())), nil
+}
+
+// WriteTo implements io.WriterTo without a buffer: to make a blob has to cost next to
+// nothing beside pushing it.
+func (r *noiseReader) WriteTo(w io.Writer) (written int64, err error) {
+	for r.left > 0 && err == nil {
+		var n int
+		n, err = w.Write(r.next())
+		written += int64(r.advance(n))
 	}
-	var n int
-	if r.position < 8 {
-		var seed [8]byte
-		binary.BigEndian.PutUint64(seed[:], r.seed)
-		n = copy(p, seed[r.position:])
-	} else {
-		n = copy(p, noise[r.position%len(noise):])
+	return written, err
+}
+
+// next is what can be read at once.
+func (r *noiseReader) next() []byte {
+	next := noise[r.position%len(noise):]
+	if r.position < seedSize {
+		next = binary.BigEndian.AppendUint64(nil, r.seed)[r.position:]
 	}
+	return next[:min(int64(len(next)), r.left)]
+}
+
+func (r *noiseReader) advance(n int) int {
 	r.position += n
 	r.left -= int64(n)
-	return n, nil
+	return n
 }
 
 const (
