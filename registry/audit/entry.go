@@ -8,6 +8,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -83,10 +84,78 @@ type Entry struct {
 	UserAgent string `json:"userAgent,omitempty"`
 }
 
-// encode writes the line.
-func (e *Entry) encode(b *bytes.Buffer) error {
-	encoder := json.NewEncoder(b)
+// appendLine appends the line: what encoding/json makes of the entry, without
+// reflection, since there is one for every pull.
+func (e *Entry) appendLine(line []byte) []byte {
+	line = append(line, `{"time":"`...)
+	line = e.Time.AppendFormat(line, time.RFC3339Nano)
+	line = append(line, '"')
+	line = appendString(line, "requestId", e.RequestID)
+	line = appendText(append(line, `,"action":`...), string(e.Action))
+	line = appendText(append(line, `,"outcome":`...), string(e.Outcome))
+	line = appendString(line, "route", e.Route)
+	line = appendNumber(line, "status", int64(e.Status))
+	line = appendString(line, "code", e.Code)
+	line = appendString(line, "reason", e.Reason)
+	line = appendString(line, "user", e.User)
+	line = appendString(line, "tokenId", e.TokenID)
+	line = appendString(line, "token", e.Token)
+	line = appendString(line, "name", e.Name)
+	line = appendString(line, "reference", e.Reference)
+	line = appendString(line, "digest", e.Digest)
+	for i, tag := range e.Tags {
+		line = append(line, [...]string{`,"tags":[`, `,`}[min(i, 1)]...)
+		line = appendText(line, tag)
+	}
+	if len(e.Tags) > 0 {
+		line = append(line, ']')
+	}
+	line = appendString(line, "from", e.From)
+	line = appendNumber(line, "bytes", e.Bytes)
+	line = appendString(line, "warning", e.Warning)
+	line = appendString(line, "address", e.Address)
+	line = appendString(line, "userAgent", e.UserAgent)
+	return append(line, "}\n"...)
+}
+
+func appendKey(line []byte, key string) []byte {
+	line = append(line, `,"`...)
+	line = append(line, key...)
+	return append(line, `":`...)
+}
+
+func appendNumber(line []byte, key string, number int64) []byte {
+	if number == 0 {
+		return line
+	}
+	return strconv.AppendInt(appendKey(line, key), number, 10)
+}
+
+func appendString(line []byte, key, text string) []byte {
+	if text == "" {
+		return line
+	}
+	return appendText(appendKey(line, key), text)
+}
+
+// appendText appends a string as JSON has it. What needs no escape, which is nearly
+// everything, is copied.
+func appendText(line []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return appendEscaped(line, text)
+		}
+	}
+	line = append(line, '"')
+	line = append(line, text...)
+	return append(line, '"')
+}
+
+func appendEscaped(line []byte, text string) []byte {
+	var escaped bytes.Buffer
+	encoder := json.NewEncoder(&escaped)
 	// A line is read by programs and people, not by browsers.
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(e)
+	_ = encoder.Encode(text) // every string can be written as JSON
+	return append(line, bytes.TrimSuffix(escaped.Bytes(), []byte("\n"))...)
 }

@@ -20,6 +20,9 @@ const (
 	queueLength = 1024
 	// defaultPatience is how long a request waits for the stream at most.
 	defaultPatience = 5 * time.Second
+	// gathering is how long a line that no request waits for may wait for others, to
+	// be written with them.
+	gathering = 2 * time.Millisecond
 )
 
 // stream is where the lines go.
@@ -40,7 +43,9 @@ type Log struct {
 	patience time.Duration
 	stream   stream
 
-	queue  chan line
+	queue chan line
+	// urgent is told that a request waits for a line that is queued.
+	urgent chan struct{}
 	reopen chan struct{}
 	// closing asks the goroutine to end with what is queued; ended says that it has.
 	closing chan struct{}
@@ -56,11 +61,11 @@ type Log struct {
 // line is an encoded entry; done, if there is one, is closed when it was written
 // or could not be.
 type line struct {
-	text *bytes.Buffer
+	text *[]byte
 	done chan struct{}
 }
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var texts = sync.Pool{New: func() any { return new([]byte) }}
 
 // Open begins a log: on stdout for "-", in the file at path otherwise, none for "".
 // The file is made for its user alone and appended to. What goes wrong later is
@@ -85,6 +90,7 @@ func start(s stream, patience time.Duration, log logr.Logger) *Log {
 		patience: patience,
 		stream:   s,
 		queue:    make(chan line, queueLength),
+		urgent:   make(chan struct{}, 1),
 		reopen:   make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -110,6 +116,10 @@ func (l *Log) Commit(e Entry) {
 	if !l.enqueue(&e, done) || l.stalled.Load() {
 		return
 	}
+	select {
+	case l.urgent <- struct{}{}:
+	default: // it was told
+	}
 	timer := time.NewTimer(l.patience)
 	defer timer.Stop()
 	select {
@@ -122,12 +132,8 @@ func (l *Log) Commit(e Entry) {
 
 // enqueue reports whether the entry will be written if the stream goes on.
 func (l *Log) enqueue(e *Entry, done chan struct{}) bool {
-	text := buffers.Get().(*bytes.Buffer)
-	text.Reset()
-	if err := e.encode(text); err != nil {
-		l.lose(fmt.Errorf("encode an entry: %w", err))
-		return false
-	}
+	text := texts.Get().(*[]byte)
+	*text = e.appendLine((*text)[:0])
 	next := line{text, done}
 	select {
 	case l.queue <- next:
@@ -162,12 +168,6 @@ func (l *Log) stall() {
 }
 
 var errStalled = errors.New("writing hangs")
-
-// lose counts an entry that cannot be written.
-func (l *Log) lose(err error) {
-	l.lost.Add(1)
-	l.log.Error(err, "An entry of the audit log is lost")
-}
 
 // Reopen begins the file anew, after it was renamed. On another stream it does
 // nothing.
@@ -219,6 +219,9 @@ func (l *Log) run() {
 		select {
 		case next := <-l.queue:
 			w.add(next)
+			if next.done == nil {
+				l.gather()
+			}
 			w.flush()
 		case <-l.reopen:
 			l.begin()
@@ -226,6 +229,17 @@ func (l *Log) run() {
 			w.flush()
 			return
 		}
+	}
+}
+
+// gather lets lines come that can be written with one that is not urgent.
+func (l *Log) gather() {
+	timer := time.NewTimer(gathering)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.urgent:
+	case <-l.closing:
 	}
 }
 
@@ -252,12 +266,12 @@ type writer struct {
 const maxWrite = 64 << 10
 
 func (w *writer) add(next line) {
-	w.text = append(w.text, next.text.Bytes()...)
+	w.text = append(w.text, *next.text...)
 	w.lines++
 	if next.done != nil {
 		w.done = append(w.done, next.done)
 	}
-	buffers.Put(next.text)
+	texts.Put(next.text)
 }
 
 // flush writes what was added and what waits in the queue.
