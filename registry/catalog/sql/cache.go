@@ -36,7 +36,20 @@ type cachedName struct {
 	tags      map[ref.Tag]catalog.Descriptor
 	manifests map[ref.Digest]catalog.Manifest
 	blobs     map[ref.Digest]cachedBlob
+	// pages of the list of tags, and the bytes in size that they take. Every tag
+	// that comes, moves or goes makes all of them wrong.
+	pages     map[pageOfTags][]ref.Tag
+	pagesSize int
 }
+
+// pageOfTags is at most limit tags behind last.
+type pageOfTags struct {
+	last  string
+	limit int
+}
+
+// maxPages of a name are kept: what is listed often is the beginning.
+const maxPages = 16
 
 // cachedBlob is a blob with the time of its link's review, zero for none. The
 // link may have got a later one since, or none.
@@ -52,6 +65,7 @@ const (
 	aTag kind = iota
 	aManifest
 	aBlob
+	aPage
 	kinds
 )
 
@@ -87,7 +101,7 @@ func newCache(limit int) *cache {
 	return &cache{limit: limit, names: map[ref.Name]*cachedName{}, changing: map[ref.Name]bool{}}
 }
 
-// tag, manifest and blob return what is kept, and otherwise the generation to
+// tag, manifest, blob and page return what is kept, and otherwise the generation to
 // hand to keep with what is read now.
 
 func (c *cache) tag(name ref.Name, tag ref.Tag) (d catalog.Descriptor, found bool, generation uint64) {
@@ -117,6 +131,15 @@ func (c *cache) blob(name ref.Name, digest ref.Digest) (b cachedBlob, found bool
 	return b, found, c.generation
 }
 
+func (c *cache) page(name ref.Name, page pageOfTags) (tags []ref.Tag, found bool, generation uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if n := c.names[name]; n != nil {
+		tags, found = n.pages[page]
+	}
+	return tags, found, c.generation
+}
+
 func (c *cache) keepTag(generation uint64, name ref.Name, tag ref.Tag, d catalog.Descriptor) {
 	size := entryOverhead + len(tag) + annotationsSize(d.Annotations)
 	c.keep(generation, name, size, func(n *cachedName) bool {
@@ -141,6 +164,30 @@ func (c *cache) keepBlob(generation uint64, name ref.Name, b cachedBlob) {
 		n.blobs[b.Digest] = b
 		return !found
 	})
+}
+
+// keepPage keeps tags, which must not be written to any more.
+func (c *cache) keepPage(generation uint64, name ref.Name, page pageOfTags, tags []ref.Tag) {
+	size := entryOverhead + len(page.last)
+	for _, tag := range tags {
+		size += 16 + len(tag) // with the string's header
+	}
+	c.keep(generation, name, size, func(n *cachedName) bool {
+		if _, found := n.pages[page]; found || len(n.pages) == maxPages {
+			return false
+		}
+		n.pages[page] = tags
+		n.pagesSize += size
+		return true
+	})
+}
+
+// forgetPages of a name.
+func (c *cache) forgetPages(n *cachedName) {
+	n.size -= n.pagesSize
+	c.size -= n.pagesSize
+	n.pagesSize = 0
+	clear(n.pages)
 }
 
 func annotationsSize(annotations map[string]string) int {
@@ -173,6 +220,7 @@ func (c *cache) keep(generation uint64, name ref.Name, size int, add func(*cache
 			tags:      map[ref.Tag]catalog.Descriptor{},
 			manifests: map[ref.Digest]catalog.Manifest{},
 			blobs:     map[ref.Digest]cachedBlob{},
+			pages:     map[pageOfTags][]ref.Tag{},
 		}
 		c.names[name] = n
 		c.size += n.size
@@ -202,13 +250,13 @@ func (c *cache) forget(name ref.Name) {
 }
 
 // changes are the names whose kept entries a transaction makes wrong. A name
-// with tags loses these alone, one without loses everything.
+// with tags loses these and its pages alone, one without loses everything.
 type changes map[ref.Name][]ref.Tag
 
 // name notes that anything in a name may change.
 func (c changes) name(name ref.Name) { c[name] = nil }
 
-// tag notes that a tag moves or goes.
+// tag notes that a tag comes, moves or goes.
 func (c changes) tag(name ref.Name, tag ref.Tag) {
 	if tags, found := c[name]; !found || tags != nil {
 		c[name] = append(tags, tag)
@@ -229,6 +277,7 @@ func (c *cache) begin(changed changes) {
 			continue
 		}
 		if n := c.names[name]; n != nil {
+			c.forgetPages(n)
 			for _, tag := range tags {
 				if d, found := n.tags[tag]; found {
 					size := entryOverhead + len(tag) + annotationsSize(d.Annotations)

@@ -18,7 +18,7 @@ const (
 	cachedName2 ref.Name = "octocat/octo-app/tool"
 )
 
-// fill keeps a tag, a manifest and a blob of a name, as reads would that began
+// fill keeps tags, a manifest, a blob and a page of tags of a name, as reads would that began
 // now.
 func fill(c *cache, name ref.Name) {
 	_, _, generation := c.tag(name, "1")
@@ -26,6 +26,7 @@ func fill(c *cache, name ref.Name) {
 	c.keepTag(generation, name, "2", catalog.Descriptor{})
 	c.keepManifest(generation, name, catalog.Manifest{Digest: "m", Content: make([]byte, 1000)})
 	c.keepBlob(generation, name, cachedBlob{Blob: catalog.Blob{Digest: "b"}})
+	c.keepPage(generation, name, pageOfTags{"", 2}, []ref.Tag{"1", "2"})
 }
 
 // kept says which of these are kept, a letter each.
@@ -43,6 +44,9 @@ func kept(c *cache, name ref.Name) string {
 	if _, ok, _ := c.blob(name, "b"); ok {
 		found += "b"
 	}
+	if _, ok, _ := c.page(name, pageOfTags{"", 2}); ok {
+		found += "p"
+	}
 	return found
 }
 
@@ -52,8 +56,9 @@ func TestCacheForgetsWhatChanges(t *testing.T) {
 		notes func(changes)
 		want1 string
 	}{
-		{"nothing", func(changes) {}, "12mb"},
+		{"nothing", func(changes) {}, "12mbp"},
 		{"a tag", func(c changes) { c.tag(cachedName1, "1") }, "2mb"},
+		{"a tag that was not there", func(c changes) { c.tag(cachedName1, "3") }, "12mb"},
 		{"tags", func(c changes) { c.tag(cachedName1, "1"); c.tag(cachedName1, "2") }, "mb"},
 		{"a name", func(c changes) { c.name(cachedName1) }, ""},
 		{"a tag, then the name", func(c changes) { c.tag(cachedName1, "1"); c.name(cachedName1) }, ""},
@@ -70,7 +75,7 @@ func TestCacheForgetsWhatChanges(t *testing.T) {
 				t.Errorf("kept is %q, want %q", got, test.want1)
 			}
 			c.end(changed)
-			if got := kept(c, cachedName2); got != "12mb" {
+			if got := kept(c, cachedName2); got != "12mbp" {
 				t.Errorf("kept of another name is %q, want everything", got)
 			}
 		})
@@ -96,7 +101,7 @@ func TestCacheKeepsNothingThatWasReadBeforeACommit(t *testing.T) {
 		t.Fatalf("kept is %q and of another name %q, want that alone", kept(c, cachedName1), kept(c, cachedName2))
 	}
 	fill(c, cachedName1)
-	if got := kept(c, cachedName1); got != "12mb" {
+	if got := kept(c, cachedName1); got != "12mbp" {
 		t.Fatalf("kept of what was read after the commit is %q, want everything", got)
 	}
 }
@@ -106,7 +111,7 @@ func TestCacheIsBounded(t *testing.T) {
 	c := newCache(limit)
 	count := func() (size int) {
 		for name, n := range c.names {
-			size += entryOverhead + len(name) + (len(n.tags)+len(n.blobs))*(entryOverhead+1) + len(n.manifests)*(entryOverhead+10000)
+			size += entryOverhead + len(name) + (len(n.tags)+len(n.blobs))*(entryOverhead+1) + len(n.pages)*(entryOverhead+17) + len(n.manifests)*(entryOverhead+10000)
 		}
 		return size
 	}
@@ -116,6 +121,10 @@ func TestCacheIsBounded(t *testing.T) {
 		c.keepManifest(c.generation, name, catalog.Manifest{Digest: digest, Content: make([]byte, 10000)})
 		c.keepManifest(c.generation, name, catalog.Manifest{Digest: digest, Content: make([]byte, 10000)})
 		c.keepTag(c.generation, name, "1", catalog.Descriptor{})
+		c.keepPage(c.generation, name, pageOfTags{"", i % 100}, []ref.Tag{"1"})
+		if n := c.names[name]; n != nil && len(n.pages) > maxPages {
+			t.Fatalf("%d pages of one name are kept", len(n.pages))
+		}
 		if c.size > limit || c.size != count() {
 			t.Fatalf("size is %d, counted %d, limit %d", c.size, count(), limit)
 		}

@@ -25,7 +25,7 @@ type tx interface {
 	// first returns the first row, nil when there is none.
 	first(query string, args ...any) (row, error)
 	// changesName and changesTag tell what the operation makes wrong of what is
-	// kept in memory: anything in a name, or one tag of it.
+	// kept in memory: anything in a name, or one tag of it, which may be new, and the pages.
 	changesName(name ref.Name)
 	changesTag(name ref.Name, tag ref.Tag)
 }

@@ -13,7 +13,12 @@ import (
 
 // Tags implements catalog.Listings.
 func (s *Store) Tags(ctx context.Context, name ref.Name, last string, limit int) ([]ref.Tag, error) {
-	var tags []ref.Tag
+	page := pageOfTags{last, limit}
+	tags, found, generation := s.cache.page(name, page)
+	s.cache.looked(aPage, found)
+	if found {
+		return tags, nil
+	}
 	err := s.read(ctx, func(t tx) error {
 		if err := t.query(`SELECT tag FROM tags WHERE name_id = (SELECT id FROM names WHERE name = ?) AND tag > ?
 			ORDER BY tag LIMIT ?`, func(r row) error {
@@ -31,6 +36,7 @@ func (s *Store) Tags(ctx context.Context, name ref.Name, last string, limit int)
 	if err != nil {
 		return nil, err
 	}
+	s.cache.keepPage(generation, name, page, tags)
 	return tags, nil
 }
 

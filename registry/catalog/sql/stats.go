@@ -28,7 +28,7 @@ type DatabaseStats struct {
 type CacheStats struct{ Hits, Misses uint64 }
 
 // kindNames are the keys of Stats.Cache.
-var kindNames = [kinds]string{aTag: "tag", aManifest: "manifest", aBlob: "blob"}
+var kindNames = [kinds]string{aTag: "tag", aManifest: "manifest", aBlob: "blob", aPage: "page"}
 
 // Stats may be asked for at any time, at little cost.
 func (s *Store) Stats() Stats {

@@ -59,8 +59,8 @@ type Options struct {
 	// the bytes of forgotten content are kept on.
 	GracePeriod time.Duration
 	DeleteDelay time.Duration
-	// CacheSize bounds the bytes that are kept in memory: of a file's tags,
-	// manifests and small blobs, and of the content of PostgreSQL's manifests, of
+	// CacheSize bounds the bytes that are kept in memory: of a file's tags and
+	// pages of them, manifests and small blobs, and of the content of PostgreSQL's manifests, of
 	// which others may change all else. 0 means DefaultCacheSize, less than 0 keeps
 	// nothing.
 	CacheSize int
