@@ -40,6 +40,9 @@ func (s *Store) Purge(ctx context.Context, id, repository string) error {
 // beginPurge hides a repository, unless this purge has done so before, and reports
 // whether it has ended before.
 func (s *Store) beginPurge(ctx context.Context, id, repository string) (done bool, err error) {
+	if err := s.settleUploads(ctx, forever, true); err != nil {
+		return false, err
+	}
 	err = s.write(ctx, true, func(t tx) error {
 		first, err := t.exec("INSERT INTO purges (id, done_at) VALUES (?, 0) ON CONFLICT (id) DO NOTHING", id)
 		if err != nil {

@@ -105,8 +105,12 @@ type Store struct {
 	// cache keeps what a file has, contents what may be kept of a server.
 	cache    *cache
 	contents *contents
-	unclean  atomic.Bool
-	closed   sync.Once
+	// young is nil where others write too.
+	young   *young
+	unclean atomic.Bool
+	closed  sync.Once
+	// closing ends ageUploads, which closes aged.
+	closing, aged chan struct{}
 }
 
 var _ catalog.Store = (*Store)(nil)
@@ -119,6 +123,8 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	if e, isFile := s.database.(*embedded); isFile {
 		go e.serve()
+		s.young = newYoung()
+		go s.ageUploads()
 	}
 	unclean, err := s.UncleanEpochs(ctx)
 	if err != nil {
@@ -147,7 +153,7 @@ func open(ctx context.Context, options Options) (*Store, error) {
 	if options.CacheSize == 0 {
 		options.CacheSize = DefaultCacheSize
 	}
-	s := &Store{options: options, cache: newCache(-1), contents: newContents(-1)}
+	s := &Store{options: options, cache: newCache(-1), contents: newContents(-1), closing: make(chan struct{}), aged: make(chan struct{})}
 	if options.URL != "" {
 		s.contents = newContents(options.CacheSize)
 	} else {
@@ -214,6 +220,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	var err error
 	s.closed.Do(func() {
+		s.closeYoung()
 		if err = s.database.close(s.epoch, !s.unclean.Load()); err != nil {
 			err = fmt.Errorf("close the catalog %s: %w", s.options.place(), err)
 		}

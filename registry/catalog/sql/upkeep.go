@@ -13,6 +13,9 @@ import (
 
 // DropExpiredUploads implements catalog.Upkeep.
 func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.settleUploads(ctx, forever, true); err != nil {
+		return 0, err
+	}
 	var dropped int
 	err := s.write(ctx, true, func(t tx) error {
 		var err error
@@ -189,7 +192,7 @@ func (s *Store) Backlog(ctx context.Context) (catalog.Backlog, error) {
 		if err != nil {
 			return err
 		}
-		b = catalog.Backlog{Uploads: counts.int(0), Reviews: counts.int(1), Deletions: counts.int(2)}
+		b = catalog.Backlog{Uploads: counts.int(0) + int64(s.young.count()), Reviews: counts.int(1), Deletions: counts.int(2)}
 		return nil
 	})
 	return b, err

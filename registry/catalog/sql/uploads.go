@@ -12,16 +12,28 @@ import (
 
 // StartUpload implements catalog.Uploads.
 func (s *Store) StartUpload(ctx context.Context, u catalog.Upload) error {
-	return s.write(ctx, false, func(t tx) error {
-		_, err := t.exec(`INSERT INTO uploads (id, name, actor, started_at, received, algorithm, hash, object_key, state, content)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			u.ID, u.Name, u.Actor, u.StartedAt, u.Offset, u.Algorithm, u.Hash, u.Key, u.State, u.Inline)
+	if kept, err := s.young.add(u); kept || err != nil {
 		return err
-	})
+	}
+	return s.write(ctx, false, func(t tx) error { return insertUpload(t, u) })
+}
+
+func insertUpload(t tx, u catalog.Upload) error {
+	_, err := t.exec(`INSERT INTO uploads (id, name, actor, started_at, received, algorithm, hash, object_key, state, content)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		u.ID, u.Name, u.Actor, u.StartedAt, u.Offset, u.Algorithm, u.Hash, u.Key, u.State, u.Inline)
+	return err
 }
 
 // Upload implements catalog.Uploads.
 func (s *Store) Upload(ctx context.Context, id string, name ref.Name, actor string) (catalog.Upload, error) {
+	if kept := s.young.take(id); kept != nil {
+		defer kept.mu.Unlock()
+		if kept.Name != name || kept.Actor != actor {
+			return catalog.Upload{}, catalog.ErrUploadUnknown
+		}
+		return kept.Upload, nil
+	}
 	u := catalog.Upload{ID: id, Name: name, Actor: actor}
 	err := s.read(ctx, func(t tx) error {
 		found, err := t.first(`SELECT started_at, received, algorithm, hash, object_key, state, content
@@ -51,6 +63,10 @@ func (s *Store) Upload(ctx context.Context, id string, name ref.Name, actor stri
 
 // SaveUpload implements catalog.Uploads.
 func (s *Store) SaveUpload(ctx context.Context, id string, from, to catalog.Progress) error {
+	if kept := s.young.take(id); kept != nil {
+		defer kept.mu.Unlock()
+		return s.saveYoung(ctx, kept, from, to)
+	}
 	return s.write(ctx, false, func(t tx) error {
 		changed, err := t.exec(`UPDATE uploads SET received = ?, algorithm = ?, hash = ?, object_key = ?, state = ?, content = ?
 			WHERE id = ? AND received = ? AND object_key = ?`,
@@ -76,6 +92,10 @@ func missedUpload(t tx, id string) error {
 
 // FinishUpload implements catalog.Uploads.
 func (s *Store) FinishUpload(ctx context.Context, id string, from catalog.Progress, b catalog.Blob) (string, error) {
+	if kept := s.young.take(id); kept != nil {
+		defer kept.mu.Unlock()
+		return s.finishYoung(ctx, kept, from, b)
+	}
 	var discard string
 	err := s.write(ctx, true, func(t tx) error {
 		finished, err := t.first("DELETE FROM uploads WHERE id = ? AND received = ? AND object_key = ? RETURNING name",
@@ -135,6 +155,10 @@ func (s *Store) AbandonObject(ctx context.Context, key string) error {
 
 // CancelUpload implements catalog.Uploads.
 func (s *Store) CancelUpload(ctx context.Context, id string, name ref.Name, actor string) (string, error) {
+	if kept := s.young.take(id); kept != nil {
+		defer kept.mu.Unlock()
+		return "", s.cancelYoung(kept, name, actor)
+	}
 	var discard string
 	err := s.write(ctx, true, func(t tx) error {
 		canceled, err := t.first("DELETE FROM uploads WHERE id = ? AND name = ? AND actor = ? RETURNING object_key", id, name, actor)
