@@ -51,7 +51,7 @@ var (
 		"PRAGMA synchronous = NORMAL",
 		"PRAGMA foreign_keys = ON",
 		"PRAGMA cache_size = -16384",
-		"PRAGMA wal_autocheckpoint = 2000",
+		"PRAGMA wal_autocheckpoint = 8000",
 		"PRAGMA journal_size_limit = 67108864",
 	}
 	readerSettings = []string{
