@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -185,5 +186,45 @@ func TestTheLogTellsTheClientBehindATrustedProxy(t *testing.T) {
 		if all := strings.Join(lines.all(), "\n"); !strings.Contains(all, `"remote":"`+test.want+`"`) {
 			t.Errorf("trusting %v, no request comes from %s:\n%s", test.trusted, test.want, all)
 		}
+	}
+}
+
+// What an operator sees without asking for more: what was changed, and what was
+// refused.
+func TestRoutineIsLoggedForDebuggingOnly(t *testing.T) {
+	lines := &logLines{}
+	log := funcr.NewJSON(lines.add, funcr.Options{})
+	r := registrytest.Start(t, samplePolicy(), registrytest.Options{Log: &log})
+	c := client{t: t, addr: r.Addr, value: writerValue}
+	content := []byte("content")
+	digest := ref.SHA256.FromBytes(content)
+	blob, uploads := "/v2/"+name+"/blobs/"+string(digest), "/v2/"+name+"/blobs/uploads/"
+	c.do("HEAD", blob, nil).want(t, http.StatusNotFound)
+	at := c.do("POST", uploads, nil).want(t, http.StatusAccepted).Header.Get("Location")
+	at = c.do("PATCH", at, content).want(t, http.StatusAccepted).Header.Get("Location")
+	c.do("PUT", at+"?digest="+string(digest), nil).want(t, http.StatusCreated)
+	c.do("HEAD", blob, nil).want(t, http.StatusOK)
+	c.do("GET", blob, nil).want(t, http.StatusOK)
+	c.do("GET", "/v2/"+name+"/manifests/none", nil).want(t, http.StatusNotFound)
+	c.do("PATCH", uploads+"none", content).want(t, http.StatusNotFound)
+	client{t: t, addr: r.Addr}.do("HEAD", "/v2/nobody/none/none/blobs/"+string(digest), nil).want(t, http.StatusUnauthorized)
+	r.Stop(t)
+
+	var got []string
+	for _, line := range lines.all() {
+		var e struct {
+			Msg, Method string
+			Status      int
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Msg == "Request" {
+			got = append(got, fmt.Sprint(e.Method, " ", e.Status))
+		}
+	}
+	want := []string{"PUT 201", "GET 404", "PATCH 404", "HEAD 401"}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged are %q, want %q", got, want)
 	}
 }

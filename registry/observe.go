@@ -20,6 +20,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/audit"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 	"github.com/packages-operator/packages-operator/registry/oci"
+	"github.com/packages-operator/packages-operator/registry/route"
 )
 
 // observer surrounds the handlers: it gives every request an id, counts it, writes
@@ -91,10 +92,23 @@ func (x *observed) panicked(p any) {
 	}
 }
 
-// writeLog writes the request's line. Reads that succeed have verbosity 1.
+// routine says of a request that it changes nothing that anybody sees: a read that
+// succeeds, a question whether something is there, or a step of an upload.
+func (x *observed) routine() bool {
+	status := x.out.status
+	switch x.r.Method {
+	case http.MethodGet:
+		return status < http.StatusBadRequest
+	case http.MethodHead:
+		return status < http.StatusBadRequest || status == http.StatusNotFound && !x.record.Denied
+	}
+	return status == http.StatusAccepted && (x.record.Kind == route.UploadStart || x.record.Kind == route.UploadChunk)
+}
+
+// writeLog writes the request's line, with verbosity 1 for routine.
 func (x *observed) writeLog(took time.Duration) {
 	level := 0
-	if x.out.status < 400 && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) {
+	if x.routine() {
 		level = 1
 	}
 	if log := x.log.V(level); log.Enabled() {

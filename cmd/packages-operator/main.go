@@ -70,7 +70,7 @@ type logOptions struct {
 
 func (o *logOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.format, "log-format", "json", "how log lines are written to standard error: json or text")
-	flags.StringVar(&o.level, "log-level", "info", "what is logged: error, info, or debug, which adds every successful read")
+	flags.StringVar(&o.level, "log-level", "info", "what is logged: error, info, or debug, which adds every successful read and step of an upload")
 }
 
 func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
