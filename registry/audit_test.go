@@ -240,6 +240,9 @@ func TestTheAuditLogTellsWhoDidWhat(t *testing.T) {
 	id := anonymous.do("GET", "/v2/", nil, header{"X-Forwarded-For", "203.0.113.9"}, header{"User-Agent", strings.Repeat("x", 1000)}).Header.Get("X-Request-Id")
 	eventually(t, "the last entry is there", func() bool {
 		all := lines.entries(t)
+		if len(all) == 0 {
+			return false
+		}
 		last := all[len(all)-1]
 		return last.RequestID == id && last.Address == "203.0.113.9" && len(last.UserAgent) < 300
 	})
@@ -278,6 +281,9 @@ func TestALoginOverTheLimitIsDenied(t *testing.T) {
 	limited := c.as("wrong").do("GET", "/v2/", nil, from(address)).want(t, http.StatusTooManyRequests)
 	eventually(t, "the audit log has it", func() bool {
 		all := lines.entries(t)
+		if len(all) == 0 {
+			return false
+		}
 		last := all[len(all)-1]
 		return last.RequestID == limited.Header.Get("X-Request-Id") && last.Action == audit.Login && last.Outcome == audit.Denied &&
 			last.Status == http.StatusTooManyRequests && last.Address == address
@@ -310,6 +316,7 @@ func TestNoSecretReachesTheAuditLog(t *testing.T) {
 	lines := &auditLines{}
 	_, c := startAudited(t, lines, registrytest.Options{})
 	secrets := presentCredentials(t, c)
+	eventually(t, "there are enough entries for this test to mean something", func() bool { return len(lines.entries(t)) >= 50 })
 	for _, e := range lines.entries(t) {
 		text, err := json.Marshal(e)
 		if err != nil {
@@ -320,9 +327,6 @@ func TestNoSecretReachesTheAuditLog(t *testing.T) {
 				t.Errorf("the audit log has the secret %s: %s", secret, text)
 			}
 		}
-	}
-	if n := len(lines.entries(t)); n < 50 {
-		t.Errorf("there are only %d entries, so that this test looked at little", n)
 	}
 }
 
