@@ -87,6 +87,18 @@ func regressions(bars []bar, results []result) (problems []string) {
 	return problems
 }
 
+// doubtful are the rows whose results are regressions, but for those that depend on
+// what was measured before them.
+func doubtful(rows []row, bars []bar, results []result) (found []row) {
+	for _, r := range rows {
+		i := slices.IndexFunc(results, func(measured result) bool { return measured.Row == r.name })
+		if !r.once && i >= 0 && len(regressions(bars, results[i:i+1])) > 0 {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
 // failures names the rows that a server failed at.
 func failures(results []result) (problems []string) {
 	for _, r := range results {

@@ -101,3 +101,16 @@ func TestAGoalIsShownAsMissed(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyRowsThatStandAloneAreMeasuredAgain(t *testing.T) {
+	rows := []row{{name: "fast"}, {name: "slow"}, {name: "grown", once: true}, {name: "unknown"}}
+	bars := []bar{{"fast", floorName, 0, 0.8}, {"slow", floorName, 0, 0.8}, {"grown", floorName, 0, 0.8}, {"unknown", floorName, 0, 0.8}}
+	results := []result{measuredAs("fast", perSecond, 80, 100), measuredAs("slow", perSecond, 20, 100), measuredAs("grown", perSecond, 20, 100)}
+	var names []string
+	for _, r := range doubtful(rows, bars, results) {
+		names = append(names, r.name)
+	}
+	if got := strings.Join(names, " "); got != "slow" {
+		t.Errorf("measured again: %q, want slow", got)
+	}
+}
