@@ -31,6 +31,9 @@ type young struct {
 	// age counts the seconds.
 	age    uint64
 	closed bool
+	// settling is held by whoever moves uploads to the file: two who wait for many
+	// could wait for each other.
+	settling sync.Mutex
 }
 
 // youngUpload is one of them. Its mutex is held by whoever does something with it.
@@ -177,6 +180,8 @@ func (s *Store) settleUploads(ctx context.Context, before uint64, wait bool) err
 	if s.young == nil {
 		return nil
 	}
+	s.young.settling.Lock()
+	defer s.young.settling.Unlock()
 	taken := s.young.takeAll(before, wait)
 	if len(taken) == 0 {
 		return nil

@@ -168,14 +168,16 @@ func TestMovingToTheFileDisturbsNobody(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "catalog.db"))
 	ctx, stop := context.WithCancel(t.Context())
 	var moving, work sync.WaitGroup
-	moving.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			if err := s.settleUploads(t.Context(), forever, i%2 == 0); err != nil {
-				t.Error(err)
-				return
+	for range 3 { // expiry, a purge and the clock
+		moving.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if err := s.settleUploads(t.Context(), forever, i%4 != 0); err != nil {
+					t.Error(err)
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 	const workers, each = 4, 100
 	for worker := range workers {
 		work.Go(func() {
