@@ -47,19 +47,7 @@ func TestContentsAreBounded(t *testing.T) {
 func TestOfAServerOnlyContentIsKept(t *testing.T) {
 	server := postgrestest.Start(t)
 	url := server.Schema()
-	openStore := func() *Store {
-		s, err := Open(t.Context(), Options{URL: url, InstanceUID: "uid-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return s
-	}
-	s, other := openStore(), openStore()
+	s, other := opened(t, Options{URL: url}), opened(t, Options{URL: url})
 	m, err := pushTo(t.Context(), s, keptName, 1)
 	if err != nil {
 		t.Fatal(err)

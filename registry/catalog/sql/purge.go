@@ -40,7 +40,7 @@ func (s *Store) Purge(ctx context.Context, id, repository string) error {
 // beginPurge hides a repository, unless this purge has done so before, and reports
 // whether it has ended before.
 func (s *Store) beginPurge(ctx context.Context, id, repository string) (done bool, err error) {
-	if err := s.settleUploads(ctx, forever, true); err != nil {
+	if err := s.settleUploads(ctx, true); err != nil {
 		return false, err
 	}
 	err = s.write(ctx, true, func(t tx) error {

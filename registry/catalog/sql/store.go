@@ -59,10 +59,10 @@ type Options struct {
 	// the bytes of forgotten content are kept on.
 	GracePeriod time.Duration
 	DeleteDelay time.Duration
-	// CacheSize bounds the bytes that are kept in memory: of a file's tags and
-	// pages of them, manifests and small blobs, and of the content of PostgreSQL's manifests, of
-	// which others may change all else. 0 means DefaultCacheSize, less than 0 keeps
-	// nothing.
+	// CacheSize bounds the bytes that are kept in memory: of a file's tags and pages
+	// of them, manifests and small blobs, and of the content of PostgreSQL's
+	// manifests, of which others may change all else. 0 means DefaultCacheSize, less
+	// than 0 keeps nothing.
 	CacheSize int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -109,8 +109,6 @@ type Store struct {
 	young   *young
 	unclean atomic.Bool
 	closed  sync.Once
-	// closing ends ageUploads, which closes aged.
-	closing, aged chan struct{}
 }
 
 var _ catalog.Store = (*Store)(nil)
@@ -124,7 +122,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if e, isFile := s.database.(*embedded); isFile {
 		go e.serve()
 		s.young = newYoung()
-		go s.ageUploads()
+		go s.ageUploads(context.WithoutCancel(ctx))
 	}
 	unclean, err := s.UncleanEpochs(ctx)
 	if err != nil {
@@ -153,7 +151,7 @@ func open(ctx context.Context, options Options) (*Store, error) {
 	if options.CacheSize == 0 {
 		options.CacheSize = DefaultCacheSize
 	}
-	s := &Store{options: options, cache: newCache(-1), contents: newContents(-1), closing: make(chan struct{}), aged: make(chan struct{})}
+	s := &Store{options: options, cache: newCache(-1), contents: newContents(-1)}
 	if options.URL != "" {
 		s.contents = newContents(options.CacheSize)
 	} else {

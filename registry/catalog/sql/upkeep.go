@@ -13,7 +13,7 @@ import (
 
 // DropExpiredUploads implements catalog.Upkeep.
 func (s *Store) DropExpiredUploads(ctx context.Context, before time.Time, limit int) (int, error) {
-	if err := s.settleUploads(ctx, forever, true); err != nil {
+	if err := s.settleUploads(ctx, true); err != nil {
 		return 0, err
 	}
 	var dropped int

@@ -34,6 +34,8 @@ type young struct {
 	// settling is held by whoever moves uploads to the file: two who wait for many
 	// could wait for each other.
 	settling sync.Mutex
+	// ending ends ageUploads, which closes ended.
+	ending, ended chan struct{}
 }
 
 // youngUpload is one of them. Its mutex is held by whoever does something with it.
@@ -52,7 +54,9 @@ const (
 	youngFor     = time.Second
 )
 
-func newYoung() *young { return &young{uploads: map[string]*youngUpload{}} }
+func newYoung() *young {
+	return &young{uploads: map[string]*youngUpload{}, ending: make(chan struct{}), ended: make(chan struct{})}
+}
 
 // add reports whether the upload is kept.
 func (y *young) add(u catalog.Upload) (bool, error) {
@@ -90,19 +94,19 @@ func (y *young) take(id string) *youngUpload {
 	return u
 }
 
-// takeAll locks those that were born before an age; not those that somebody is busy
-// with, unless it is to wait.
-func (y *young) takeAll(before uint64, wait bool) (taken []*youngUpload) {
+// takeAll locks all of them, and waits for those that somebody is busy with; or else
+// those that have been young for long enough and nobody is busy with.
+func (y *young) takeAll(all bool) (taken []*youngUpload) {
 	y.mu.Lock()
 	var found []*youngUpload
 	for _, u := range y.uploads {
-		if u.born < before {
+		if all || u.born+1 < y.age {
 			found = append(found, u)
 		}
 	}
 	y.mu.Unlock()
 	for _, u := range found {
-		if wait {
+		if all {
 			u.mu.Lock()
 		} else if !u.mu.TryLock() {
 			continue
@@ -149,13 +153,11 @@ func (y *young) count() int {
 	return len(y.uploads)
 }
 
-// grow makes everybody older, and returns the age before which an upload was born
-// that has been young for long enough.
-func (y *young) grow() uint64 {
+// grow makes everybody a second older.
+func (y *young) grow() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.age++
-	return y.age - 1
 }
 
 // close has later uploads go to the file at once.
@@ -173,16 +175,14 @@ func (u *youngUpload) check(from catalog.Progress) error {
 	return nil
 }
 
-const forever = ^uint64(0)
-
-// settleUploads moves young uploads to the file.
-func (s *Store) settleUploads(ctx context.Context, before uint64, wait bool) error {
+// settleUploads moves young uploads to the file: all, or those that are old enough.
+func (s *Store) settleUploads(ctx context.Context, all bool) error {
 	if s.young == nil {
 		return nil
 	}
 	s.young.settling.Lock()
 	defer s.young.settling.Unlock()
-	taken := s.young.takeAll(before, wait)
+	taken := s.young.takeAll(all)
 	if len(taken) == 0 {
 		return nil
 	}
@@ -205,15 +205,16 @@ func (s *Store) settleUploads(ctx context.Context, before uint64, wait bool) err
 
 // ageUploads moves uploads to the file in time, until the store closes. Where that
 // fails they stay in memory, and the next one to write is told why.
-func (s *Store) ageUploads() {
-	defer close(s.aged)
+func (s *Store) ageUploads(ctx context.Context) {
+	defer close(s.young.ended)
 	ticker := time.NewTicker(youngFor)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			_ = s.settleUploads(context.Background(), s.young.grow(), false)
-		case <-s.closing:
+			s.young.grow()
+			_ = s.settleUploads(ctx, false)
+		case <-s.young.ending:
 			return
 		}
 	}
@@ -224,10 +225,10 @@ func (s *Store) closeYoung() {
 	if s.young == nil {
 		return
 	}
-	close(s.closing)
-	<-s.aged
+	close(s.young.ending)
+	<-s.young.ended
 	s.young.close()
-	if err := s.settleUploads(context.Background(), forever, true); err != nil {
+	if err := s.settleUploads(context.Background(), true); err != nil {
 		s.options.Log.Info("Uploads that had just begun are lost and have to be begun again", "count", s.young.count(), "reason", err.Error())
 	}
 }

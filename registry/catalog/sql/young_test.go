@@ -18,19 +18,7 @@ import (
 	"github.com/packages-operator/packages-operator/registry/ref"
 )
 
-func openFile(t *testing.T, path string) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), Options{Path: path, InstanceUID: "uid-1", GracePeriod: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
+func openFile(t *testing.T, path string) *Store { return opened(t, Options{Path: path}) }
 
 // began starts an upload and gives it its first bytes.
 func began(t *testing.T, s *Store, id string, content []byte) catalog.Upload {
@@ -168,10 +156,11 @@ func TestMovingToTheFileDisturbsNobody(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "catalog.db"))
 	ctx, stop := context.WithCancel(t.Context())
 	var moving, work sync.WaitGroup
-	for range 3 { // expiry, a purge and the clock
+	for i := range 3 { // expiry, a purge and a clock that is in a hurry
 		moving.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				if err := s.settleUploads(t.Context(), forever, i%4 != 0); err != nil {
+			for ctx.Err() == nil {
+				s.young.grow()
+				if err := s.settleUploads(t.Context(), i > 0); err != nil {
 					t.Error(err)
 					return
 				}
