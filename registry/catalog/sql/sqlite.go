@@ -34,10 +34,14 @@ const (
 	sqlRollbackTo = "ROLLBACK TO operation"
 )
 
-// readersCache in KiB is shared by the connections that read, however many there are.
-const readersCache = 16 << 10
+// Caches in KiB, of the connection that writes, and of all those that read together.
+// They are for the upper pages of the trees: what lies below, the kernel has as well.
+const (
+	writerCache  = 4 << 10
+	readersCache = 4 << 10
+)
 
-// Cache sizes are in KiB, of each connection. Another program (a backup) may
+// Another program (a backup) may
 // hold the lock for busy_timeout milliseconds.
 var (
 	commonSettings = []string{
@@ -50,7 +54,7 @@ var (
 		// the log into the database, it syncs both itself.
 		"PRAGMA synchronous = NORMAL",
 		"PRAGMA foreign_keys = ON",
-		"PRAGMA cache_size = -16384",
+		fmt.Sprintf("PRAGMA cache_size = -%d", writerCache),
 		"PRAGMA wal_autocheckpoint = 8000",
 		"PRAGMA journal_size_limit = 67108864",
 	}
