@@ -39,13 +39,16 @@ type machine struct {
 	MemoryMiB int64  `json:"memoryMiB"`
 	Kernel    string `json:"kernel"`
 	Go        string `json:"go"`
+	// Congestion is how TCP controls congestion: bbr paces even what stays on the
+	// machine, cubic does not.
+	Congestion string `json:"congestion"`
 	// Load is the load average of the last minute, and of 5 and 15, when the run
 	// began: what else the machine had to do.
 	Load string `json:"load"`
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%d cores of %s, %d MiB, Linux %s, %s, load %s", m.Cores, m.Processor, m.MemoryMiB, m.Kernel, m.Go, m.Load)
+	return fmt.Sprintf("%d cores of %s, %d MiB, Linux %s, tcp %s, %s, load %s", m.Cores, m.Processor, m.MemoryMiB, m.Kernel, m.Congestion, m.Go, m.Load)
 }
 
 // thisMachine reads /proc; what it does not find it leaves empty.
@@ -62,12 +65,13 @@ func thisMachine() machine {
 	kilobytes, _ := strconv.ParseInt(strings.TrimSuffix(field(read("/proc/meminfo"), "MemTotal"), " kB"), 10, 64)
 	load := strings.Fields(read("/proc/loadavg"))
 	return machine{
-		Processor: field(read("/proc/cpuinfo"), "model name"),
-		Cores:     runtime.NumCPU(),
-		MemoryMiB: kilobytes >> 10,
-		Kernel:    strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
-		Go:        runtime.Version(),
-		Load:      strings.Join(load[:min(3, len(load))], " "),
+		Processor:  field(read("/proc/cpuinfo"), "model name"),
+		Cores:      runtime.NumCPU(),
+		MemoryMiB:  kilobytes >> 10,
+		Kernel:     strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
+		Go:         runtime.Version(),
+		Congestion: strings.TrimSpace(read("/proc/sys/net/ipv4/tcp_congestion_control")),
+		Load:       strings.Join(load[:min(3, len(load))], " "),
 	}
 }
 
