@@ -62,6 +62,17 @@ func buildVersion() string {
 	return "(devel)"
 }
 
+// programIdentity differs between two builds, also of the same version.
+func programIdentity() string {
+	identity := buildVersion()
+	if path, err := os.Executable(); err == nil {
+		if info, err := os.Stat(path); err == nil {
+			identity = fmt.Sprint(identity, " ", info.Size(), " ", info.ModTime().UnixNano())
+		}
+	}
+	return identity
+}
+
 // logOptions are the flags of both subcommands.
 type logOptions struct {
 	format string

@@ -223,10 +223,12 @@ func (f *registryFlags) readDatabaseURL() (string, error) {
 func runStandalone(ctx context.Context, f registryFlags, log logr.Logger) error {
 	live := &policy.Live{}
 	source, err := files.Open(files.Options{
-		Dir:  f.standalone,
-		URL:  strings.TrimSuffix(f.url, "/"),
-		Live: live,
-		Now:  time.Now,
+		Dir:     f.standalone,
+		URL:     strings.TrimSuffix(f.url, "/"),
+		Keep:    filepath.Join(f.dataDir, "standalone.json"),
+		Version: programIdentity(),
+		Live:    live,
+		Now:     time.Now,
 		Report: func(err error) {
 			if err != nil {
 				log.Error(err, "The files are faulty; the last good policy stays in force", "directory", f.standalone)

@@ -39,6 +39,9 @@ func wantPlaces(t *testing.T, err error, file, content string) {
 	}
 }
 
+// kept saves the tests, which load all the time, the compiling of schemas.
+var kept, _ = loadSchemas()
+
 // FuzzLoad: whatever a file holds, Load answers with faults that say where they
 // are, or with a policy that survives its way to a registry.
 func FuzzLoad(f *testing.F) {

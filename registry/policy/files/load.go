@@ -43,13 +43,22 @@ const defaultNamespace = "default"
 // declare. url is compile.Input's URL. The error joins an *Error for each fault;
 // each says where it is and what to write.
 func Load(dir, url string) (*policy.Snapshot, error) {
-	documents, err := readDir(dir)
+	files, err := readFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	kinds, err := schemas()
+	return compileFiles(dir, url, files)
+}
+
+// compileFiles is Load behind the reading.
+func compileFiles(dir, url string, files []file) (*policy.Snapshot, error) {
+	documents, err := parse(files)
 	if err != nil {
-		return nil, fmt.Errorf("built-in definitions: %w", err)
+		return nil, err
+	}
+	kinds, err := loadSchemas()
+	if err != nil {
+		return nil, err
 	}
 	set := &objectSet{dir: dir, kinds: kinds, places: map[objectKey]*document{}, secrets: map[string]*secret{}}
 	set.settleNamespace(documents)
@@ -67,27 +76,42 @@ func Load(dir, url string) (*policy.Snapshot, error) {
 	return snapshot, nil
 }
 
-// readDir returns the documents of all files, parsed, in the order of their names.
-func readDir(dir string) ([]*document, error) {
+// file is one that was read.
+type file struct {
+	path    string
+	content []byte
+}
+
+// readFiles returns all files of a directory, in the order of their names.
+func readFiles(dir string) ([]file, error) {
 	names, err := yamlFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	var documents []*document
-	for _, name := range names {
-		file := filepath.Join(dir, name)
-		info, err := os.Stat(file)
+	files := make([]file, len(names))
+	for i, name := range names {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
 		if err != nil {
 			return nil, err
 		}
 		if info.Size() > maxFileSize {
-			return nil, &Error{File: file, Reason: fmt.Sprintf("the file has %d bytes, at most %d are read", info.Size(), maxFileSize)}
+			return nil, &Error{File: path, Reason: fmt.Sprintf("the file has %d bytes, at most %d are read", info.Size(), maxFileSize)}
 		}
-		data, err := os.ReadFile(file)
+		content, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		documents = append(documents, splitDocuments(file, data)...)
+		files[i] = file{path, content}
+	}
+	return files, nil
+}
+
+// parse returns the documents of files, in their order.
+func parse(files []file) ([]*document, error) {
+	var documents []*document
+	for _, f := range files {
+		documents = append(documents, splitDocuments(f.path, f.content)...)
 	}
 	var faults []error
 	for _, d := range documents {
@@ -134,7 +158,7 @@ type objectKey struct{ kind, name string }
 // objectSet collects what the documents declare.
 type objectSet struct {
 	dir       string
-	kinds     map[string]*kindSchema
+	kinds     *schemas
 	namespace string
 
 	instance      *v1alpha1.PackagesInstance
@@ -220,7 +244,7 @@ func (s *objectSet) addObject(d *document, kind string) {
 	if metadata, ok := d.content["metadata"].(map[string]any); ok {
 		metadata["namespace"] = s.namespace
 	}
-	if errs := s.kinds[kind].admit(d.content); len(errs) > 0 {
+	if errs := (*s.kinds)[kind].admit(d.content); len(errs) > 0 {
 		for _, e := range errs {
 			s.fail(d.errorAt(e.Field, "%s", e.Error()))
 		}

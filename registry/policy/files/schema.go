@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"weak"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -37,13 +38,36 @@ type kindSchema struct {
 	rules      *cel.Validator
 }
 
-// schemas are those of every kind, by kind. They are compiled once.
-var schemas = sync.OnceValues(func() (map[string]*kindSchema, error) {
+// schemas are those of every kind, by kind.
+type schemas map[string]*kindSchema
+
+// compiled are the schemas of the last load, until the memory is wanted: they take
+// megabytes, and the next change of a file may be months away.
+var compiled struct {
+	sync.Mutex
+	last weak.Pointer[schemas]
+}
+
+func loadSchemas() (*schemas, error) {
+	compiled.Lock()
+	defer compiled.Unlock()
+	if last := compiled.last.Value(); last != nil {
+		return last, nil
+	}
+	all, err := compileSchemas()
+	if err != nil {
+		return nil, fmt.Errorf("built-in definitions: %w", err)
+	}
+	compiled.last = weak.Make(&all)
+	return &all, nil
+}
+
+func compileSchemas() (schemas, error) {
 	names, err := fs.Glob(crd.Bases, "bases/*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	byKind := map[string]*kindSchema{}
+	byKind := schemas{}
 	for _, name := range names {
 		data, err := crd.Bases.ReadFile(name)
 		if err != nil {
@@ -53,14 +77,14 @@ var schemas = sync.OnceValues(func() (map[string]*kindSchema, error) {
 		if err := yaml.UnmarshalStrict(data, &definition); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		compiled, err := compileSchema(&definition)
+		kind, err := compileSchema(&definition)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		byKind[definition.Spec.Names.Kind] = compiled
+		byKind[definition.Spec.Names.Kind] = kind
 	}
 	return byKind, nil
-})
+}
 
 func compileSchema(definition *apiextensionsv1.CustomResourceDefinition) (*kindSchema, error) {
 	i := slices.IndexFunc(definition.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {

@@ -3,7 +3,7 @@
 
 // Package files is the source of policies of a registry that runs alone: it reads
 // the same objects that a cluster would hold from the YAML files of a directory,
-// refuses what the cluster would refuse, and follows changes. It writes nothing.
+// refuses what the cluster would refuse, and follows changes. It writes nothing there.
 package files
 
 import (
@@ -39,6 +39,10 @@ type Options struct {
 	Dir string
 	// URL is the registry as clients reach it; empty means HTTPS at its host.
 	URL string
+	// Keep is the path of a file that keeps the last policy, from one start to the
+	// next; its directory is made. Empty for none. Version is that of the program:
+	// what another has kept counts for nothing.
+	Keep, Version string
 	// Live is where policies are published.
 	Live *policy.Live
 	// Now is the clock.
@@ -65,7 +69,7 @@ func Open(options Options) (*Source, error) {
 	// Watching comes before reading, so that no change is missed.
 	s.watch()
 	s.seen = fingerprint(options.Dir)
-	snapshot, err := Load(options.Dir, options.URL)
+	snapshot, err := load(options)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -103,7 +107,7 @@ func (s *Source) Run(ctx context.Context) error {
 // read publishes what the directory says now, or keeps what was.
 func (s *Source) read() {
 	s.seen = fingerprint(s.options.Dir)
-	snapshot, err := Load(s.options.Dir, s.options.URL)
+	snapshot, err := load(s.options)
 	var news bool
 	if err == nil {
 		news = s.publisher.Publish(snapshot)

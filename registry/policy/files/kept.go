@@ -1,0 +1,94 @@
+// Copyright The packages-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package files
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/packages-operator/packages-operator/registry/durable"
+	"github.com/packages-operator/packages-operator/registry/policy"
+)
+
+// keptPolicy is what the file of Options.Keep holds: hashes and names, no values.
+type keptPolicy struct {
+	// Of is the checksum of what the policy was compiled from.
+	Of     string         `json:"of"`
+	Shards []policy.Shard `json:"shards"`
+}
+
+// load is Load, but for files that a program of the same version has found faultless
+// before: to check them again would take most of a start's time.
+func load(o Options) (*policy.Snapshot, error) {
+	files, err := readFiles(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	of := checksum(o.Version, o.URL, files)
+	if snapshot := o.kept(of); snapshot != nil {
+		return snapshot, nil
+	}
+	snapshot, err := compileFiles(o.Dir, o.URL, files)
+	if err == nil {
+		o.keep(of, snapshot)
+	}
+	// The check leaves more garbage than the registry has memory in use.
+	debug.FreeOSMemory()
+	return snapshot, err
+}
+
+// checksum tells contents of a directory apart.
+func checksum(version, url string, files []file) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q\n", version, url)
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %x\n", f.path, sha256.Sum256(f.content))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// kept is the policy that was kept for a checksum. Nil for none: whatever is wrong
+// with the file, the policy can be compiled.
+func (o *Options) kept(of string) *policy.Snapshot {
+	if o.Keep == "" {
+		return nil
+	}
+	content, err := os.ReadFile(o.Keep)
+	if err != nil {
+		return nil
+	}
+	var kept keptPolicy
+	if err := json.Unmarshal(content, &kept); err != nil || kept.Of != of {
+		return nil
+	}
+	snapshot, err := policy.Open(kept.Shards)
+	if err != nil {
+		return nil
+	}
+	return snapshot
+}
+
+// keep is for the next start, which does without where it fails.
+func (o *Options) keep(of string, snapshot *policy.Snapshot) {
+	if o.Keep == "" {
+		return
+	}
+	shards, _, err := policy.Split(*snapshot.Policy())
+	if err != nil {
+		return
+	}
+	content, err := json.Marshal(keptPolicy{Of: of, Shards: shards})
+	if err != nil {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Keep), 0o700); err != nil {
+		return
+	}
+	_ = durable.WriteFile(o.Keep, content)
+}
