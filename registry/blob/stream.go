@@ -41,7 +41,7 @@ var (
 	// fits from content that does not.
 	headBuffers = newPool(InlineLimit + 1)
 
-	// streams are the WriteTo under way.
+	// streams are those under way, in and out.
 	streams atomic.Int64
 )
 
@@ -72,6 +72,20 @@ func tierOf(number int64) tier {
 	}
 	return tiers[i]
 }
+
+// Copy writes src to dst until src ends, in pieces that are large while few streams
+// are under way: where neither is a file, every piece costs two system calls and
+// perhaps two hand-overs to other programs.
+func Copy(dst io.Writer, src io.Reader) (int64, error) {
+	buffers := tierOf(streams.Add(1)).buffers
+	defer streams.Add(-1)
+	b := buffers.take()
+	defer buffers.release(b)
+	return io.CopyBuffer(writer{dst}, src, b.bytes)
+}
+
+// writer hides a ReadFrom, which would take a buffer of its own.
+type writer struct{ io.Writer }
 
 // fill reads until p is full, r ends or r fails. It differs from io.ReadFull in
 // keeping r's error as it is: a request body that breaks off says

@@ -4,6 +4,7 @@
 package blob
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"io"
 	"sync"
@@ -59,4 +60,38 @@ func TestManyStreamsTakeSmallBuffers(t *testing.T) {
 	if n := streams.Load(); n != 0 {
 		t.Errorf("%d streams are counted when all have ended", n)
 	}
+}
+
+// sizes notes how much a reader was asked for at a time.
+type sizes struct {
+	io.Reader
+	asked []int
+}
+
+func (s *sizes) Read(p []byte) (int, error) {
+	s.asked = append(s.asked, len(p))
+	return s.Reader.Read(p)
+}
+
+func TestACopyReadsLargePiecesWhereTheWriterHasBuffersOfItsOwn(t *testing.T) {
+	const size = 3 << 20
+	source := &sizes{Reader: io.LimitReader(zeros{}, size)}
+	// This writer's ReadFrom would read in pieces of its own choice.
+	n, err := Copy(bufio.NewWriter(io.Discard), source)
+	if err != nil || n != size {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if want := size/(512<<10) + 1; len(source.asked) > want {
+		t.Errorf("%d bytes took %d reads, want %d", size, len(source.asked), want)
+	}
+	if n := streams.Load(); n != 0 {
+		t.Errorf("%d streams are counted after the copy", n)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -199,11 +199,7 @@ func (w Writer) digest(ctx context.Context, progress Progress, algorithm ref.Alg
 		return "", err
 	}
 	h := algorithm.New()
-	buffers := tierOf(streams.Add(1)).buffers
-	defer streams.Add(-1)
-	b := buffers.take()
-	defer buffers.release(b)
-	n, err := io.CopyBuffer(h, content, b.bytes)
+	n, err := Copy(h, content)
 	if err := errors.Join(err, content.Close()); err != nil {
 		return "", fmt.Errorf("read object %s again: %w", progress.Key, err)
 	}

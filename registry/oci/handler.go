@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,8 +99,13 @@ type exchange struct {
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // ReadFrom keeps sendfile: http.ServeContent copies through the outermost
-// writer.
+// writer, and hands it a limited part of the content.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	if limited, ok := r.(*io.LimitedReader); ok {
+		if _, ok := limited.R.(*os.File); !ok {
+			return blob.Copy(x.ResponseWriter, r)
+		}
+	}
 	return io.Copy(x.ResponseWriter, r)
 }
 
