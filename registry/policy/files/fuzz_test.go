@@ -5,6 +5,7 @@ package files
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -39,12 +40,15 @@ func wantPlaces(t *testing.T, err error, file, content string) {
 	}
 }
 
-// kept saves the tests, which load all the time, the compiling of schemas.
-var kept, _ = loadSchemas()
-
 // FuzzLoad: whatever a file holds, Load answers with faults that say where they
 // are, or with a policy that survives its way to a registry.
 func FuzzLoad(f *testing.F) {
+	// To compile the schemas again and again would take most of the time.
+	schemas, err := loadSchemas()
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer runtime.KeepAlive(schemas)
 	all := instanceYAML + "---\n" + repositoryYAML + "---\n" + tokenYAML + "---\n" + secretYAML
 	for _, seed := range []string{
 		all, strings.ReplaceAll(all, "\n", "\r\n"), "\ufeff" + all, "%YAML 1.2\n---\n" + all, strings.ReplaceAll(all, "---\n", "--- # next\n"),
