@@ -41,8 +41,7 @@ const (
 	readersCache = 4 << 10
 )
 
-// Another program (a backup) may
-// hold the lock for busy_timeout milliseconds.
+// Another program (a backup) may hold the lock for busy_timeout milliseconds.
 var (
 	commonSettings = []string{
 		"PRAGMA busy_timeout = 10000",

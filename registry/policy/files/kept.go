@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/packages-operator/packages-operator/registry/durable"
 	"github.com/packages-operator/packages-operator/registry/policy"
@@ -23,23 +22,28 @@ type keptPolicy struct {
 	Shards []policy.Shard `json:"shards"`
 }
 
+// checked is a policy that came of files, and their checksum.
+type checked struct {
+	of       string
+	snapshot *policy.Snapshot
+}
+
 // load is Load, but for files that a program of the same version has found faultless
 // before: to check them again would take most of a start's time.
-func load(o Options) (*policy.Snapshot, error) {
-	files, err := readFiles(o.Dir)
+func (s *Source) load() (*policy.Snapshot, error) {
+	files, err := readFiles(s.options.Dir)
 	if err != nil {
 		return nil, err
 	}
-	of := checksum(o.Version, o.URL, files)
-	if snapshot := o.kept(of); snapshot != nil {
+	of := checksum(s.options.Version, s.options.URL, files)
+	if snapshot := s.options.kept(of); snapshot != nil {
+		s.unkept = nil
 		return snapshot, nil
 	}
-	snapshot, err := compileFiles(o.Dir, o.URL, files)
+	snapshot, err := compileFiles(s.options.Dir, s.options.URL, files)
 	if err == nil {
-		o.keep(of, snapshot)
+		s.unkept = &checked{of, snapshot}
 	}
-	// The check leaves more garbage than the registry has memory in use.
-	debug.FreeOSMemory()
 	return snapshot, err
 }
 
@@ -74,21 +78,22 @@ func (o *Options) kept(of string) *policy.Snapshot {
 	return snapshot
 }
 
-// keep is for the next start, which does without where it fails.
-func (o *Options) keep(of string, snapshot *policy.Snapshot) {
-	if o.Keep == "" {
+// keep is for the next start, which does without where it fails. It waits for the
+// disk, and so comes before and after the serving: what revokes a token does not wait.
+func (s *Source) keep() {
+	if s.options.Keep == "" || s.unkept == nil {
 		return
 	}
-	shards, _, err := policy.Split(*snapshot.Policy())
+	shards, _, err := policy.Split(*s.unkept.snapshot.Policy())
 	if err != nil {
 		return
 	}
-	content, err := json.Marshal(keptPolicy{Of: of, Shards: shards})
+	content, err := json.Marshal(keptPolicy{Of: s.unkept.of, Shards: shards})
 	if err != nil {
 		return
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Keep), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.options.Keep), 0o700); err != nil {
 		return
 	}
-	_ = durable.WriteFile(o.Keep, content)
+	_ = durable.WriteFile(s.options.Keep, content)
 }

@@ -4,6 +4,7 @@
 package files
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -141,5 +142,37 @@ func TestWhereNothingCanBeKeptAStartSucceeds(t *testing.T) {
 	write(t, file, "")
 	if _, err := start(t, directory(t, good()), filepath.Join(file, "kept.json"), "v1"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAChangeIsKeptWhenTheRegistryEnds(t *testing.T) {
+	dir, keep := directory(t, good()), filepath.Join(t.TempDir(), "kept.json")
+	live := new(policy.Live)
+	changed := make(chan error, 10)
+	s, err := Open(Options{Dir: dir, Keep: keep, Live: live, Now: time.Now, Report: func(err error) { changed <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	write(t, filepath.Join(dir, "repositories.yaml"), withVisibility("Public"))
+	if err := <-changed; err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(keep); err != nil || string(now) != string(before) {
+		t.Errorf("the disk was written to while the registry serves; %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	mark(t, keep)
+	if s, err := start(t, dir, keep, ""); err != nil || !marked(s) {
+		t.Errorf("the change was not kept; %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -58,7 +59,9 @@ type Source struct {
 	publisher *policy.Publisher
 	// watcher is nil where the system has no notifications left.
 	watcher *fsnotify.Watcher
-	seen    string
+	// unkept is what was checked last, nil where the file of Keep has it.
+	unkept *checked
+	seen   string
 }
 
 // Open reads the directory and publishes its policy. It fails if the policy is not
@@ -69,11 +72,14 @@ func Open(options Options) (*Source, error) {
 	// Watching comes before reading, so that no change is missed.
 	s.watch()
 	s.seen = fingerprint(options.Dir)
-	snapshot, err := load(options)
+	snapshot, err := s.load()
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	s.publisher.Publish(snapshot)
+	s.keep()
+	// To check files leaves more garbage than a registry has memory in use.
+	debug.FreeOSMemory()
 	return s, nil
 }
 
@@ -89,6 +95,7 @@ func (s *Source) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.keep()
 			return s.close()
 		case <-s.events():
 			s.quiet(ctx)
@@ -107,7 +114,7 @@ func (s *Source) Run(ctx context.Context) error {
 // read publishes what the directory says now, or keeps what was.
 func (s *Source) read() {
 	s.seen = fingerprint(s.options.Dir)
-	snapshot, err := load(s.options)
+	snapshot, err := s.load()
 	var news bool
 	if err == nil {
 		news = s.publisher.Publish(snapshot)
