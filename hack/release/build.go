@@ -34,6 +34,9 @@ const (
 	plugin   = "kubectl-packages"
 )
 
+// tags are those that the Makefile builds the commands with, and says why.
+const tags = "grpcnotrace"
+
 // buildPrograms compiles the commands for every platform into a folder.
 func buildPrograms(ctx context.Context, folder string, s source, platforms []string) ([]program, error) {
 	folder, err := filepath.Abs(folder)
@@ -50,7 +53,7 @@ func buildPrograms(ctx context.Context, folder string, s source, platforms []str
 			p := program{name: name, platform: *platform}
 			p.path = filepath.Join(folder, p.file())
 			// Neither where nor when it is built is in the program.
-			cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+			cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", tags,
 				"-ldflags", "-s -w -buildid= -X main.version="+s.version, "-o", p.path, "./cmd/"+name)
 			cmd.Env = append(withoutGo(os.Environ()), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOTOOLCHAIN=local", "GOWORK=off",
 				"GOOS="+platform.OS, "GOARCH="+platform.Architecture)

@@ -43,7 +43,7 @@ type server struct {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "packages-operator")
-	cmd := exec.Command("go", "build", "-o", path, module+"/cmd/packages-operator")
+	cmd := exec.Command("go", "build", "-tags", "grpcnotrace", "-ldflags=-s -w", "-o", path, module+"/cmd/packages-operator")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
