@@ -78,8 +78,6 @@ func Open(options Options) (*Source, error) {
 	}
 	s.publisher.Publish(snapshot)
 	s.keep()
-	// To check files leaves more garbage than a registry has memory in use.
-	debug.FreeOSMemory()
 	return s, nil
 }
 
@@ -90,6 +88,9 @@ func (s *Source) Status() policy.Status { return s.publisher.Status() }
 // Run follows changes until ctx ends. A faulty directory changes nothing: the last
 // good policy stays in force.
 func (s *Source) Run(ctx context.Context) error {
+	// To check files leaves more garbage than a registry has memory in use. Nobody
+	// waits for it to be collected here.
+	debug.FreeOSMemory()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
