@@ -95,5 +95,7 @@ func (s *Source) keep() {
 	if err := os.MkdirAll(filepath.Dir(s.options.Keep), 0o700); err != nil {
 		return
 	}
-	_ = durable.WriteFile(s.options.Keep, content)
+	if durable.WriteFile(s.options.Keep, content) == nil {
+		s.unkept = nil
+	}
 }

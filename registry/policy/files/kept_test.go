@@ -176,3 +176,23 @@ func TestAChangeIsKeptWhenTheRegistryEnds(t *testing.T) {
 		t.Errorf("the change was not kept; %v", err)
 	}
 }
+
+func TestWhatIsKeptAlreadyIsNotWrittenAgain(t *testing.T) {
+	dir, keep := directory(t, good()), filepath.Join(t.TempDir(), "kept.json")
+	s, err := Open(Options{Dir: dir, Keep: keep, Live: new(policy.Live), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(keep); err != nil || !os.SameFile(before, after) {
+		t.Errorf("nothing changed, and the file was replaced; %v", err)
+	}
+}
