@@ -208,6 +208,16 @@ func checkImage(t *testing.T, image v1.Image, architecture, program string) {
 	}
 }
 
+func TestAReleaseIsBuiltWithTheTagsOfTheMakefile(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(makefile), "\nPROGRAM_TAGS = "+tags+"\n") {
+		t.Errorf("the Makefile's PROGRAM_TAGS are not %q", tags)
+	}
+}
+
 func TestADockerfileThatIsNotUnderstoodIsRefused(t *testing.T) {
 	const good = "FROM scratch\nCOPY a /a\nUSER 1:1\nENTRYPOINT [\"/a\"]\n"
 	if _, err := readDockerfile([]byte(good)); err != nil {

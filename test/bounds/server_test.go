@@ -43,12 +43,24 @@ type server struct {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "packages-operator")
-	cmd := exec.Command("go", "build", "-tags", "grpcnotrace", "-ldflags=-s -w", "-o", path, module+"/cmd/packages-operator")
+	cmd := exec.Command("go", "build", "-tags", programTags(t), "-ldflags=-s -w", "-o", path, module+"/cmd/packages-operator")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return path
+}
+
+// programTags are those that make build has.
+func programTags(t *testing.T) string {
+	t.Helper()
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(makefile), "\nPROGRAM_TAGS = ")
+	tags, _, _ := strings.Cut(rest, "\n")
+	return tags
 }
 
 func start(t *testing.T) *server {
