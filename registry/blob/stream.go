@@ -18,10 +18,11 @@ const (
 	maxEmptyReads = 100
 )
 
-// buffer is a pooled piece of memory and how much of it is in use.
+// buffer is a pooled piece of memory and how much of it is in use, of which the first
+// bytes may have been hashed before.
 type buffer struct {
-	bytes []byte
-	n     int
+	bytes     []byte
+	hashed, n int
 }
 
 func (b *buffer) data() []byte { return b.bytes[:b.n] }
@@ -135,19 +136,10 @@ func (s *hashingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo implements io.WriterTo.
+// WriteTo implements io.WriterTo. The prefix goes with what follows it: where writes
+// begin decides how large the pieces are that the kernel keeps of a file.
 func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 	begin := s.count
-	if len(s.prefix) > 0 {
-		n, err := w.Write(s.prefix)
-		// An upload may go on for hours, and needs these bytes no more.
-		s.prefix = nil
-		s.count += int64(n)
-		if err != nil {
-			return s.count - begin, err
-		}
-	}
-
 	mine := tierOf(streams.Add(1))
 	defer streams.Add(-1)
 	// The channels hold all buffers there are, so that sending never blocks.
@@ -157,7 +149,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 	go func() {
 		defer close(hashed)
 		for b := range toHash {
-			s.h.Write(b.data())
+			s.h.Write(b.data()[b.hashed:])
 			free <- b
 		}
 	}()
@@ -182,9 +174,7 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 				b = <-free
 			}
 		}
-		var ended bool
-		var readErr error
-		b.n, ended, readErr = fill(s.r, b.bytes)
+		ended, readErr := s.next(b)
 		data := b.data()
 		toHash <- b
 		n, err := w.Write(data)
@@ -196,6 +186,19 @@ func (s *hashingReader) WriteTo(w io.Writer) (int64, error) {
 			return s.count - begin, readErr
 		}
 	}
+}
+
+// next fills b.
+func (s *hashingReader) next(b *buffer) (ended bool, err error) {
+	b.hashed = copy(b.bytes, s.prefix)
+	s.prefix = s.prefix[b.hashed:]
+	if len(s.prefix) == 0 {
+		// An upload may go on for hours, and needs these bytes no more.
+		s.prefix = nil
+	}
+	n, ended, err := fill(s.r, b.bytes[b.hashed:])
+	b.n = b.hashed + n
+	return ended, err
 }
 
 // cappedReader fails with ErrOverLimit at the first byte behind the limit.

@@ -5,8 +5,11 @@ package blob
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
+	"hash"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -94,4 +97,40 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// pieces notes how much it was given at a time, and hashes it.
+type pieces struct {
+	hash  hash.Hash
+	sizes []int
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.sizes = append(p.sizes, len(b))
+	return p.hash.Write(b)
+}
+
+func TestWhatWasReadBeforeAStreamGoesWithItsFirstPiece(t *testing.T) {
+	const most = 512 << 10
+	content := make([]byte, 2*most+5)
+	for i := range content {
+		content[i] = byte(i * 7)
+	}
+	for _, prefix := range []int{0, 1, InlineLimit + 1, most - 1, most, most + 1, len(content)} {
+		h := sha256.New()
+		h.Write(content[:prefix])
+		source := &hashingReader{prefix: content[:prefix], r: bytes.NewReader(content[prefix:]), h: h}
+		written := &pieces{hash: sha256.New()}
+		n, err := source.WriteTo(written)
+		if err != nil || n != int64(len(content)) || source.count != n {
+			t.Errorf("prefix of %d bytes: %d are written and %d counted, %v", prefix, n, source.count, err)
+		}
+		if want := []int{most, most, 5}; !slices.Equal(written.sizes, want) {
+			t.Errorf("prefix of %d bytes: written in pieces of %v, want %v", prefix, written.sizes, want)
+		}
+		want := sha256.Sum256(content)
+		if !bytes.Equal(h.Sum(nil), want[:]) || !bytes.Equal(written.hash.Sum(nil), want[:]) {
+			t.Errorf("prefix of %d bytes: what is hashed or written is not the content", prefix)
+		}
+	}
 }
