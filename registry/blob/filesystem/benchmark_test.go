@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -72,6 +73,75 @@ func BenchmarkWriter(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSend sends what BenchmarkWriter took in, and a file of the same bytes that
+// was written at once, to a client on this machine.
+func BenchmarkSend(b *testing.B) {
+	content := blobtest.Content(1, 256<<20)
+	s := mustOpen(b, b.TempDir(), Options{InstanceUID: "test"})
+	defer mustClose(b, s)
+	p, err := blob.Writer{Store: s}.Append(b.Context(), blob.Progress{}, source(content), -1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plain := filepath.Join(b.TempDir(), "file")
+	if err := os.WriteFile(plain, content, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for _, bench := range []struct{ name, path string }{
+		{"Floor", plain},
+		{"Object", filepath.Join(s.root.Name(), "objects", p.Key[17:19], p.Key)},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			sender, receiver := connected(b)
+			file, err := os.Open(bench.path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = file.Close() }()
+			buffer := make([]byte, 256<<10)
+			b.SetBytes(int64(len(content)))
+			for b.Loop() {
+				sent := make(chan error, 1)
+				go func() {
+					_, err := file.Seek(0, io.SeekStart)
+					if err == nil {
+						_, err = io.CopyN(sender, file, int64(len(content)))
+					}
+					sent <- err
+				}()
+				for left := len(content); left > 0; {
+					n, err := receiver.Read(buffer[:min(left, len(buffer))])
+					if err != nil {
+						b.Fatal(err)
+					}
+					left -= n
+				}
+				if err := <-sent; err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// connected returns both ends of a connection.
+func connected(b *testing.B) (sender, receiver net.Conn) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	if receiver, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+		b.Fatal(err)
+	}
+	if sender, err = listener.Accept(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = errors.Join(sender.Close(), receiver.Close()) })
+	return sender, receiver
 }
 
 // source hides that the content could write itself, as a request body does not.
