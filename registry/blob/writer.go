@@ -117,6 +117,9 @@ func readHead(inline []byte, r io.Reader) ([]byte, error) {
 	defer headBuffers.release(head)
 	var err error
 	head.n, _, err = fill(r, head.bytes[:max(1, InlineLimit+1-len(inline))])
+	if head.n == 0 {
+		return inline, err
+	}
 	return slices.Concat(inline, head.data()), err
 }
 

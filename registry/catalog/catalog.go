@@ -79,7 +79,8 @@ type Upload struct {
 	Progress
 }
 
-// Progress is how far an upload is.
+// Progress is how far an upload is. Its slices are never changed in place: the
+// catalog may keep those it is given.
 type Progress struct {
 	// Offset is the number of bytes received; it is what concurrent writers
 	// compare and set.

@@ -6,7 +6,6 @@ package sql
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -120,8 +119,7 @@ func (y *young) takeAll(all bool) (taken []*youngUpload) {
 	return taken
 }
 
-// save reports whether the upload can stay with what it has received now. The bytes
-// are copied, since a request's buffers are used again.
+// save reports whether the upload can stay with what it has received now.
 func (y *young) save(u *youngUpload, to catalog.Progress) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -131,7 +129,6 @@ func (y *young) save(u *youngUpload, to catalog.Progress) bool {
 	}
 	y.size += grown
 	u.Progress = to
-	u.Inline, u.Hash = slices.Clone(to.Inline), slices.Clone(to.Hash)
 	return true
 }
 
