@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
+	"github.com/packages-operator/packages-operator/cmd/packages-operator/early"
 	"github.com/packages-operator/packages-operator/registry"
 	"github.com/packages-operator/packages-operator/registry/access"
 	"github.com/packages-operator/packages-operator/registry/audit"
@@ -155,7 +156,9 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	o.Listen, o.AdminListen, o.TrustedProxies = f.listen, f.adminListen, trusted
-	o.Profiling = f.pprof
+	if o.Profiling = f.pprof; f.pprof {
+		early.ProfileMemory()
+	}
 	o.DataDir, o.Adopt = f.dataDir, f.adopt
 	if f.s3.Bucket != "" {
 		o.S3 = &f.s3
@@ -181,6 +184,7 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 			values = append(values, "admin", admin.String())
 		}
 		log.Info("Serving", values...)
+		early.Over()
 	}
 	return registry.Run(ctx, o)
 }
