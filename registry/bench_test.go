@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -64,13 +65,65 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
+// BenchmarkUpload is an upload of 16 KiB in the three requests that docker makes of it.
+func BenchmarkUpload(b *testing.B) {
+	r := startBench(b)
+	contents := distinct(16<<10, b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for _, content := range contents {
+		r.upload(b, content)
+	}
+}
+
+func TestTheBytesOfASmallUploadAreCopiedOnce(t *testing.T) {
+	r := startBench(t)
+	allocated := func(size int) int {
+		const uploads = 200
+		var before, after runtime.MemStats
+		for i, content := range distinct(size, 2*uploads) {
+			if i == uploads { // what is made once has been
+				runtime.ReadMemStats(&before)
+			}
+			r.upload(t, content)
+		}
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc-before.TotalAlloc) / uploads
+	}
+	const size = 8 << 10
+	small, twice := allocated(size), allocated(2*size)
+	if copies := float64(twice-small) / size; copies > 1.5 {
+		t.Errorf("%d bytes take %d, and twice as many %d: %.1f copies", size, small, twice, copies)
+	}
+}
+
+// content is that of a blob, with its digest.
+type content struct{ bytes, digest string }
+
+// distinct makes contents of a size.
+func distinct(size, count int) []content {
+	list := make([]content, count)
+	for i := range list {
+		bytes := fmt.Sprintf("%-*d", size, i)
+		list[i] = content{bytes, digestOf(bytes)}
+	}
+	return list
+}
+
+func (r *benchRegistry) upload(b testing.TB, c content) {
+	b.Helper()
+	location := r.send(b, http.MethodPost, "/v2/octocat/app/image/blobs/uploads/", "", http.StatusAccepted)
+	location = r.send(b, http.MethodPatch, location, c.bytes, http.StatusAccepted)
+	r.send(b, http.MethodPut, location+"?digest="+c.digest, "", http.StatusCreated)
+}
+
 // benchRegistry is a registry without a port.
 type benchRegistry struct {
 	handler http.Handler
 	token   string
 }
 
-func startBench(b *testing.B, change ...func(*Options)) *benchRegistry {
+func startBench(b testing.TB, change ...func(*Options)) *benchRegistry {
 	b.Helper()
 	value := "bench-only-" + strings.Repeat("0", 40)
 	snapshot, err := policy.NewSnapshot(policy.Policy{
@@ -117,7 +170,7 @@ func startBench(b *testing.B, change ...func(*Options)) *benchRegistry {
 
 type idleSource struct{ PolicySource }
 
-func (r *benchRegistry) request(b *testing.B, method, path, body string) *http.Request {
+func (r *benchRegistry) request(b testing.TB, method, path, body string) *http.Request {
 	b.Helper()
 	request := httptest.NewRequestWithContext(b.Context(), method, path, strings.NewReader(body))
 	request.Host = "docker.packages.test"
@@ -131,11 +184,18 @@ func (r *benchRegistry) request(b *testing.B, method, path, body string) *http.R
 // do makes a request that prepares a benchmark.
 func (r *benchRegistry) do(b *testing.B, method, path, body string) {
 	b.Helper()
+	r.send(b, method, path, body, http.StatusCreated)
+}
+
+// send makes a request and returns where the answer points to.
+func (r *benchRegistry) send(b testing.TB, method, path, body string, want int) string {
+	b.Helper()
 	w := httptest.NewRecorder()
 	r.handler.ServeHTTP(w, r.request(b, method, path, body))
-	if w.Code != http.StatusCreated {
+	if w.Code != want {
 		b.Fatalf("%s %s: status %d: %s", method, path, w.Code, w.Body)
 	}
+	return w.Header().Get("Location")
 }
 
 // sink takes an answer and keeps nothing of it.
