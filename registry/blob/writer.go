@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/packages-operator/packages-operator/registry/ref"
@@ -120,7 +119,8 @@ func readHead(inline []byte, r io.Reader) ([]byte, error) {
 	if head.n == 0 {
 		return inline, err
 	}
-	return slices.Concat(inline, head.data()), err
+	whole := make([]byte, 0, len(inline)+head.n)
+	return append(append(whole, inline...), head.data()...), err
 }
 
 // spill begins an object with the inline bytes, which h has seen, and goes on
