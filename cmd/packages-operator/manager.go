@@ -24,7 +24,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/packages-operator/packages-operator/cmd/packages-operator/early"
 	"github.com/packages-operator/packages-operator/controllers"
 	"github.com/packages-operator/packages-operator/registry/clientaddr"
 )
@@ -77,7 +76,6 @@ func (o *managerOptions) addFlags(flags *pflag.FlagSet) {
 }
 
 func (o *managerOptions) run(ctx context.Context, stderr io.Writer) error {
-	early.Over()
 	logger, err := o.log.logger(stderr)
 	if err != nil {
 		return err

@@ -78,6 +78,9 @@ manager starts it, it follows the PackagesPolicy objects of its instance.`,
 				return err
 			}
 			flags.stdout = cmd.OutOrStdout()
+			if flags.pprof {
+				early.ProfileMemory()
+			}
 			if flags.standalone != "" {
 				return runStandalone(cmd.Context(), flags, log)
 			}
@@ -156,9 +159,7 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	o.Listen, o.AdminListen, o.TrustedProxies = f.listen, f.adminListen, trusted
-	if o.Profiling = f.pprof; f.pprof {
-		early.ProfileMemory()
-	}
+	o.Profiling = f.pprof
 	o.DataDir, o.Adopt = f.dataDir, f.adopt
 	if f.s3.Bucket != "" {
 		o.S3 = &f.s3
@@ -184,7 +185,6 @@ func (f *registryFlags) serve(ctx context.Context, log logr.Logger, o registry.O
 			values = append(values, "admin", admin.String())
 		}
 		log.Info("Serving", values...)
-		early.Over()
 	}
 	return registry.Run(ctx, o)
 }

@@ -12,31 +12,30 @@ import (
 	"runtime/debug"
 )
 
-// startPercent is GOGC during a start: what a start leaves as garbage is a few
-// megabytes, and nobody needs that memory before it is over. Where there is more, it is
-// collected.
+// startPercent is GOGC until garbage is collected for the first time. What an ordinary
+// start leaves is less than that waits for, and collecting it would only delay the start.
 const startPercent = 400
 
-// previous is GOGC as it was found; zero where the environment has it.
-var previous int
+// profileRate is how often what is allocated is recorded when it is.
+var profileRate = runtime.MemProfileRate
 
 func init() {
 	// Samples of what is allocated cost a megabyte and a half, and only who asks for
 	// profiles reads them.
 	runtime.MemProfileRate = 0
-	if os.Getenv("GOGC") == "" {
-		previous = debug.SetGCPercent(startPercent)
-	}
+	postponeCollection(os.Getenv("GOGC"))
 }
 
-// Over says that the start is: garbage is collected as ever. It is safe to be called
-// more than once.
-func Over() {
-	if previous != 0 {
-		debug.SetGCPercent(previous)
+// postponeCollection has the first collection of garbage come late. A start that
+// reaches it goes on with GOGC as it was. What the environment sets stays.
+func postponeCollection(gogc string) {
+	if gogc != "" {
+		return
 	}
+	previous := debug.SetGCPercent(startPercent)
+	// The first collection finds this, which nobody refers to.
+	runtime.AddCleanup(new(*int), func(percent int) { debug.SetGCPercent(percent) }, previous)
 }
 
-// ProfileMemory has a part of what is allocated from now on recorded for profiles of
-// the heap, one in so many bytes as Go does by default.
-func ProfileMemory() { runtime.MemProfileRate = 512 << 10 }
+// ProfileMemory has what is allocated from now on recorded for profiles of the heap.
+func ProfileMemory() { runtime.MemProfileRate = profileRate }

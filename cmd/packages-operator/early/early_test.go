@@ -4,32 +4,52 @@
 package early
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
+	"time"
 )
 
-// percent is GOGC as it is.
-func percent() int {
-	now := debug.SetGCPercent(100)
-	debug.SetGCPercent(now)
-	return now
+// percent is GOGC as it is. To ask debug for it would set it.
+func percent() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
-func TestGarbageIsLeftUntilTheStartIsOver(t *testing.T) {
-	if os.Getenv("GOGC") != "" {
-		t.Skip("GOGC is set, and stays as it is")
+// collected collects garbage, and waits for what follows the first time.
+func collected(t *testing.T) {
+	t.Helper()
+	runtime.GC()
+	for deadline := time.Now().Add(10 * time.Second); percent() == startPercent; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("GOGC is %d after a collection", percent())
+		}
 	}
-	t.Cleanup(func() { debug.SetGCPercent(startPercent) })
+}
+
+func TestOnlyTheFirstCollectionComesLate(t *testing.T) {
+	collected(t) // what init postponed
+	before := debug.SetGCPercent(80)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	postponeCollection("")
 	if got := percent(); got != startPercent {
 		t.Errorf("GOGC is %d in a start, want %d", got, startPercent)
 	}
-	for range 2 {
-		Over()
-		if got := percent(); got != 100 {
-			t.Errorf("GOGC is %d when the start is over, want 100", got)
-		}
+	collected(t)
+	if got := percent(); got != 80 {
+		t.Errorf("GOGC is %d after a collection, want 80", got)
+	}
+}
+
+func TestWhatTheEnvironmentSaysOfGarbageStays(t *testing.T) {
+	collected(t)
+	before := debug.SetGCPercent(70)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	postponeCollection("70")
+	if got := percent(); got != 70 {
+		t.Errorf("GOGC is %d, want 70", got)
 	}
 }
 
